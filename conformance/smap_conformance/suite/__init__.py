@@ -1,0 +1,1 @@
+"""The rules as pytest cases, one file per chapter of the catalogue."""
