@@ -1,0 +1,88 @@
+"""How smapd starts: as a daemon, or as the copy of one that delivers a single message."""
+
+import os
+import sys
+
+from ..smapd import Daemon, deliver
+from . import identity
+from .identity import EX_USAGE, Refusal
+from .machine import System
+from .syslog import Syslog, report_bugs_to
+
+_STANDARD_INPUT = 0
+
+
+def main() -> None:
+    """The program. Does not return."""
+    os.umask(0o022)
+    identity.close_descriptors()
+    _open_standard_descriptors()
+    log = Syslog("smapd", 2, echo=len(sys.argv) == 1)
+    report_bugs_to(log)
+    try:
+        status = _start(log)
+    except Refusal as refusal:
+        log.error(f"refused to start: {refusal}")
+        status = refusal.status
+    os._exit(status)
+
+
+def _start(log: Syslog) -> int:
+    """Daemon or copy; the exit status. Raises Refusal."""
+    names = sys.argv[1:]
+    if len(names) > 1 or any(name in ("", ".", "..") or name.startswith("-") or "/" in name for name in names):
+        raise Refusal(
+            "smapd takes no options; all settings are in netperm-table. `smapd NAME` delivers one file "
+            "of the spool directory",
+            EX_USAGE,
+        )
+    settings = identity.read_settings("smapd")
+    ids = identity.user(settings)
+    identity.become(ids, settings)
+    identity.enter(settings, jail=False)
+    if names:
+        return deliver(System(log, {}), settings, names[0], _STANDARD_INPUT)
+    identity.must_be_writable(settings, "directory", ".")
+    identity.must_be_set_aside_to(settings)
+    identity.must_be_executable(settings)
+    if not _is_supervised():
+        _go_into_background(log)
+    log.echo = False
+    table = os.environ.get("NETPERM_TABLE")
+    return Daemon(System(log, {"NETPERM_TABLE": table} if table else {}), settings).run()
+
+
+def _open_standard_descriptors() -> None:
+    """See that 0, 1 and 2 are open, so that no spool file is ever one of them by accident."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _is_supervised() -> bool:
+    """Whether a supervisor has detached us already: we lead a session that has no terminal."""
+    if os.getsid(0) != os.getpid():
+        return False
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return True
+    return False
+
+
+def _go_into_background(log: Syslog) -> None:
+    """Leave the terminal, its session and the starter, which is told that all is well."""
+    for in_new_session in (True, False):
+        try:
+            child = os.fork()
+        except OSError as error:
+            raise Refusal(f"fork: {error.strerror}", identity.EX_OSERR) from error
+        if child:
+            os._exit(os.EX_OK)
+        if in_new_session:
+            os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.close(null)
+    log.silence()

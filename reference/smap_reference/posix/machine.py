@@ -1,0 +1,238 @@
+"""`system` on a real kernel: one method, one system call.
+
+Python carries on from EINTR by itself (PEP 475), so the loops are only where a call may do less than asked.
+"""
+
+import _socket as socket
+import errno
+import fcntl
+import os
+import select
+import time
+
+from .. import limit
+from ..system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+
+    from ..system import Log, Stat
+else:
+    import _signal as signal
+
+_FLAGS = (
+    (O_WRONLY, os.O_WRONLY),
+    (O_CREAT, os.O_CREAT),
+    (O_EXCL, os.O_EXCL),
+    (O_NOFOLLOW, os.O_NOFOLLOW),
+    (O_NONBLOCK, os.O_NONBLOCK),
+    (O_DIRECTORY, os.O_DIRECTORY),
+)
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
+
+# What a program expects of signals when it starts; Python changes the first two for itself.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Disk:
+    """The file system, as seen from the working directory."""
+
+    def open(self, name: str, flags: int, mode: int = 0) -> int:
+        wanted = os.O_CLOEXEC
+        for ours, theirs in _FLAGS:
+            if flags & ours:
+                wanted |= theirs
+        return os.open(name, wanted, mode)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def read(self, fd: int, size_bytes: int) -> bytes:
+        return os.read(fd, size_bytes)
+
+    def write(self, fd: int, data: bytes) -> int:
+        return os.write(fd, data)
+
+    def lseek(self, fd: int, offset_bytes: int) -> None:
+        os.lseek(fd, offset_bytes, os.SEEK_SET)
+
+    def fstat(self, fd: int) -> "Stat":
+        return os.fstat(fd)
+
+    def lstat(self, name: str) -> "Stat":
+        return os.lstat(name)
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        os.fchmod(fd, mode)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def flock(self, fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def lockf(self, fd: int, *, exclusive: bool) -> None:
+        try:
+            fcntl.lockf(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except PermissionError as error:  # POSIX lets a held lock be reported as EACCES too
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+
+    def unlink(self, name: str) -> None:
+        os.unlink(name)
+
+    def rename(self, name: str, new: str) -> None:
+        _rename_noreplace(name, new)
+
+    def listdir(self, name: str) -> list[str]:
+        return os.listdir(name)
+
+
+def _rename_noreplace(name: str, new: str) -> None:
+    """renameat2(2) with RENAME_NOREPLACE, which Python does not offer; a look and rename(2) where it is not to be had."""
+    import ctypes  # noqa: PLC0415 - only mail that cannot be delivered needs it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        renameat2 = libc.renameat2
+    except AttributeError:
+        failed = errno.ENOSYS
+    else:
+        old_bytes, new_bytes = os.fsencode(name), os.fsencode(new)
+        failed = ctypes.get_errno() if renameat2(_AT_FDCWD, old_bytes, _AT_FDCWD, new_bytes, _RENAME_NOREPLACE) else 0
+    if failed in _NO_RENAMEAT2:
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+        os.rename(name, new)
+    elif failed:
+        raise OSError(failed, os.strerror(failed), name, None, new)
+
+
+class Peer:
+    """The client on a connected stream socket."""
+
+    def __init__(self, connection: "socket.socket") -> None:
+        self._socket = connection
+        self._poll = select.poll()
+        self.address = _address(connection)
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # Several replies to pipelined commands must not wait for the client's acknowledgement of the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # not a TCP socket
+
+    def recv(self, size_bytes: int, until_s: float | None) -> bytes:
+        self._wait(select.POLLIN, until_s)
+        return self._socket.recv(size_bytes)
+
+    def send(self, data: bytes, until_s: float | None) -> None:
+        while data:
+            try:
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, until_s)
+
+    def _wait(self, event: int, until_s: float | None) -> None:
+        """Wait for the socket, however the client spaces its bytes."""
+        self._poll.register(self._socket, event)
+        remaining_ms = None
+        if until_s is not None:
+            remaining_ms = max(0, int((until_s - time.monotonic()) * 1000) + 1)
+            if time.monotonic() >= until_s:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        if not self._poll.poll(remaining_ms):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def leave(self) -> None:
+        """Say that nothing more comes, and take what has arrived, so that the last reply is not lost to a reset."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            for _ in range(16):
+                if not self._socket.recv(limit.RECEIVE_BYTES, socket.MSG_DONTWAIT):
+                    break
+        except OSError:
+            pass
+        self._socket.close()
+
+
+def _address(connection: "socket.socket") -> str:
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return "unknown"
+    if not isinstance(name, tuple):
+        return "unknown"
+    address = str(name[0]).partition("%")[0]
+    return address.removeprefix("::ffff:")
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+
+class Processes:
+    """Children. SIGCHLD and the signals that mean stop are blocked, and taken when we wait."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = {"PATH": _PATH, **environment}
+        self._stopping = False
+        self._awaited = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
+
+    def getpid(self) -> int:
+        return os.getpid()
+
+    def spawn(self, argv: "Sequence[str]", stdin: int) -> int:
+        return os.posix_spawn(
+            argv[0],
+            list(argv),
+            self._environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+
+    def wait(self, until_s: float | None) -> tuple[int, int] | None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                pid = 0
+            if pid:
+                return pid, os.waitstatus_to_exitcode(status)
+            seconds = 2**31 if until_s is None else max(0.0, until_s - time.monotonic())
+            taken = signal.sigtimedwait(self._awaited, seconds)
+            if taken is None:
+                return None
+            if taken.si_signo != signal.SIGCHLD:
+                self._stopping = True
+                return None
+
+    def stopping(self) -> bool:
+        if not self._stopping and signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+            self._stopping = True
+        return self._stopping
+
+    def kill(self, pid: int) -> None:
+        os.killpg(pid, signal.SIGKILL)
+
+
+class System:
+    """The machine, whole."""
+
+    def __init__(self, log: "Log", environment: dict[str, str]) -> None:
+        self.disk = Disk()
+        self.clock = Clock()
+        self.log = log
+        self.processes = Processes(environment)
+        self.hostname = os.uname().nodename

@@ -1,0 +1,153 @@
+"""How smap starts: on a connected socket one session, on a listening one a session for each client.
+
+The order is the point (rules PRIV-01 to PRIV-04): descriptors, log, table, user, root, user for good, and only then
+the first byte from the client. After the change of root nothing is imported or looked up any more.
+"""
+
+import _socket as socket
+import gc
+import os
+import select
+import sys
+
+from .. import reply
+from ..smap import converse
+from . import identity
+from .identity import EX_USAGE, Refusal
+from .machine import Peer, System
+from .syslog import Syslog, report_bugs_to
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+_CLIENT = 0
+
+
+def main() -> None:
+    """The program. Does not return."""
+    os.umask(0o022)  # what a spool file's mode is stays with us
+    identity.close_descriptors()
+    client = _client()
+    log = Syslog("smap", None if client is not None and _is_on_client(2) else 2)
+    report_bugs_to(log)
+    if client is None:
+        log.error("refused to start: descriptor 0 is no socket; smap is started by inetd, see smap(8)")
+        os._exit(EX_USAGE)
+    if client.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        os._exit(_accept(client, log))
+    os._exit(_session(client, log))
+
+
+def _session(client: "socket.socket", log: Syslog) -> int:
+    """One session, from the table to the farewell; the exit status."""
+    peer = Peer(client)
+    system = System(log, {})
+    try:
+        if len(sys.argv) > 1:
+            raise Refusal("smap takes no arguments; all settings are in netperm-table", EX_USAGE)
+        settings = identity.read_settings("smap")
+        ids = identity.user(settings)
+        identity.enter(settings, jail=True)
+        identity.become(ids, settings)
+        identity.must_be_writable(settings, "directory", ".")
+    except Refusal as refusal:
+        log.error(f"refused to start: {refusal}")
+        status = refusal.status
+        try:
+            peer.send(reply.NOT_AVAILABLE.line(system.hostname), system.clock.monotonic())
+        except (TimeoutError, ConnectionError):
+            pass
+    else:
+        status = converse(system, peer, settings)
+    peer.leave()
+    return status
+
+
+def _accept(listening: "socket.socket", log: Syslog) -> int:
+    """Accept clients for ever, a child for each; the exit status when the table is of no use."""
+    try:
+        sessions_max = identity.read_settings("smap").sessions_max
+    except Refusal as refusal:
+        # Take one client, tell it, and go: inetd would start us again at once for a client that still waits.
+        connection, _ = listening._accept()  # type: ignore[attr-defined]
+        return _session(socket.socket(fileno=connection), log) or refusal.status
+    gc.freeze()  # the children never write to what is here already, so they share it
+    wake_r, wake_w = os.pipe()
+    os.set_blocking(wake_w, False)
+    os.set_blocking(wake_r, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    listening.setblocking(False)
+    sessions = 0
+    while True:
+        poll = select.poll()
+        poll.register(wake_r, select.POLLIN)
+        if sessions < sessions_max:
+            poll.register(listening, select.POLLIN)
+        poll.poll()
+        sessions -= _reap(wake_r)
+        if sessions < sessions_max:
+            sessions += _fork_session(listening, log)
+
+
+def _fork_session(listening: "socket.socket", log: Syslog) -> int:
+    """Accept one client, if there is one, and fork its session; how many sessions that makes."""
+    try:
+        connection, _ = listening._accept()  # type: ignore[attr-defined]
+    except BlockingIOError:
+        return 0
+    except OSError as error:
+        log.error(f"accept: {error.strerror}")
+        return 0
+    try:
+        child = os.fork()
+    except OSError as error:
+        log.error(f"fork: {error.strerror}")
+        os.close(connection)
+        return 0
+    if child:
+        os.close(connection)
+        return 1
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    listening.detach()
+    for standard in (2, 1, 0) if _is_on_client(2) else (1, 0):
+        os.dup2(connection, standard)
+    identity.close_descriptors(but=log.fileno())
+    os._exit(_session(socket.socket(fileno=_CLIENT), log))
+
+
+def _client() -> "socket.socket | None":
+    """The socket on descriptor 0; None when it is something else."""
+    try:
+        client = socket.socket(fileno=_CLIENT)
+    except OSError:
+        return None
+    client.setblocking(True)  # noqa: FBT003 - whatever the super-server left it
+    return client
+
+
+def _is_on_client(fd: int) -> bool:
+    """Whether what is written to `fd` goes to whom descriptor 0 goes to."""
+    try:
+        return os.path.sameopenfile(_CLIENT, fd)
+    except OSError:
+        return True
+
+
+def _reap(wake_r: int) -> int:
+    """Take the children that have ended; how many."""
+    try:
+        os.read(wake_r, 4096)
+    except BlockingIOError:
+        return 0
+    ended = 0
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            ended += 1
+    except ChildProcessError:
+        pass
+    return ended
