@@ -126,7 +126,7 @@ def _client() -> "socket.socket | None":
         client = socket.socket(fileno=_CLIENT)
     except OSError:
         return None
-    client.setblocking(True)  # noqa: FBT003 - whatever the super-server left it
+    client.setblocking(True)
     return client
 
 
