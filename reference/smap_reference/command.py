@@ -48,17 +48,19 @@ def parse(line: bytes) -> Command | Reply:
     text = line[:-2]
     if b"\r" in text or b"\0" in text:
         return reply.NOT_RECOGNIZED
-    verb, blank, argument = text.rstrip(_BLANKS).partition(b" ")
+    verb, _, argument = text.rstrip(_BLANKS).partition(b" ")
     verb = verb.upper()
-    if verb in NOT_DONE:
-        return reply.NOT_IMPLEMENTED
     if verb not in VERBS:
-        return reply.NOT_RECOGNIZED
+        return reply.NOT_IMPLEMENTED if verb in NOT_DONE else reply.NOT_RECOGNIZED
+    return _with_argument(verb, argument.lstrip(_BLANKS))
+
+
+def _with_argument(verb: bytes, argument: bytes) -> Command | Reply:
     if verb in (b"MAIL", b"RCPT"):
         return _path(verb, argument)
     if verb in (b"HELO", b"EHLO"):
         return Command(verb, argument) if _is_hello(argument) else reply.HELLO_SYNTAX
-    if verb in (b"DATA", b"RSET", b"QUIT") and blank:
+    if verb in (b"DATA", b"RSET", b"QUIT") and argument:
         return reply.NO_ARGUMENT
     return Command(verb)
 

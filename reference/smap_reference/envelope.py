@@ -39,7 +39,7 @@ def is_inert(address: bytes) -> bool:
 def encode(sender: bytes, recipients: "Sequence[bytes]") -> bytes:
     """The heading for a message; `sender` is empty for the null reverse-path."""
     assert recipients, "a message has recipients"
-    assert all(map(is_inert, recipients)) and (not sender or is_inert(sender)), "an address that acts"
+    assert all(map(is_inert, [*recipients, sender or b"@"])), "an address that acts"
     lines = [_FROM + (sender or NULL_SENDER)]
     lines += [_RCPT + recipient for recipient in recipients]
     lines += [_BODY, b""]

@@ -80,9 +80,12 @@ class Abandon:
 
 
 class Leave:
-    """Close the connection."""
+    """Close the connection; `reason` is for the log."""
 
-    __slots__ = ()
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 Action = Say | Begin | Append | Finish | Abandon | Leave
@@ -221,13 +224,13 @@ class Session:
         self.state = next_state
         self._ready.append(Say(answer, self._line))
         if next_state == ENDED:
-            self._ready.append(Leave())
+            self._ready.append(Leave("quit"))
 
     def _refuse(self, refusal: Reply) -> None:
         self._ready.append(Say(refusal, self._line))
         self._refusals += 1
         if self._refusals > limit.REFUSALS_MAX:
-            self._ready += [Say(reply.TOO_MANY_REFUSALS, self._line), Leave()]
+            self._ready += [Say(reply.TOO_MANY_REFUSALS, self._line), Leave("too many errors")]
             self.state = ENDED
 
     def _hello(self, name: bytes) -> Reply:

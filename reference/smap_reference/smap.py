@@ -129,7 +129,7 @@ class Receiver:
                     case Abandon():
                         self.drop("message too big")
                     case Leave():
-                        return "quit"
+                        return action.reason
             data = self._peer.recv(limit.RECEIVE_BYTES, self._until_s)
             if not data:
                 self.drop("end of input")

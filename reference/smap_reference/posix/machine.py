@@ -93,7 +93,7 @@ class Disk:
 
 
 def _rename_noreplace(name: str, new: str) -> None:
-    """renameat2(2) with RENAME_NOREPLACE, which Python does not offer; a look and rename(2) where it is not to be had."""
+    """renameat2(2) with RENAME_NOREPLACE, which Python does not offer; else a look, then rename(2)."""
     import ctypes  # noqa: PLC0415 - only mail that cannot be delivered needs it
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -9,8 +9,10 @@ import gc
 import os
 import select
 import sys
+import time
 
 from .. import reply
+from ..logline import line, reason
 from ..smap import converse
 from . import identity
 from .identity import EX_USAGE, Refusal
@@ -24,6 +26,7 @@ else:
     import _signal as signal
 
 _CLIENT = 0
+_PAUSE_S = 0.2  # where the machine has no descriptors or processes left, trying at once would only make it worse
 
 
 def main() -> None:
@@ -100,13 +103,15 @@ def _fork_session(listening: "socket.socket", log: Syslog) -> int:
     except BlockingIOError:
         return 0
     except OSError as error:
-        log.error(f"accept: {error.strerror}")
+        log.error(line("error", reason=f"accept: {reason(error)}"))
+        time.sleep(_PAUSE_S)
         return 0
     try:
         child = os.fork()
     except OSError as error:
-        log.error(f"fork: {error.strerror}")
+        log.error(line("error", reason=f"fork: {reason(error)}"))
         os.close(connection)
+        time.sleep(_PAUSE_S)
         return 0
     if child:
         os.close(connection)
