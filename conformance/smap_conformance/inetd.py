@@ -30,9 +30,7 @@ class Inetd:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
-    def connect(
-        self, *, receive_bytes: int | None = None
-    ) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+    def connect(self, *, receive_bytes: int | None = None) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
         """A client's connection, and in nowait mode the smap that serves it. OSError when smap cannot be executed."""
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -58,5 +56,3 @@ class Inetd:
         for smap in [*self.served, *([self.waiting] if self.waiting else [])]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 smap.wait(timeout=0)
-
-

@@ -77,7 +77,9 @@ def user_for_targets(name: str | None = None) -> User:
     try:
         entry = pwd.getpwnam(name or "nobody")
     except KeyError:
-        raise LookupError(f"no user {name or 'nobody'!r} in the password database: name another with --userid") from None
+        raise LookupError(
+            f"no user {name or 'nobody'!r} in the password database: name another with --userid"
+        ) from None
     if entry.pw_uid == 0:
         raise LookupError(f"{entry.pw_name!r} is root: --userid wants an unprivileged user")
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid)

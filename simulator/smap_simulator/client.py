@@ -123,4 +123,6 @@ REAL_END = b"\r\n.\r\n"
 
 def smuggled(end: bytes) -> bytes:
     """What follows DATA: a message, the end on trial, and a second transaction that must stay part of the message."""
-    return b"Subject: one\r\n\r\nfirst" + end + transaction(b"smuggled@a.example", body=b"Subject: two\r\n\r\nsecond\r\n")
+    return (
+        b"Subject: one\r\n\r\nfirst" + end + transaction(b"smuggled@a.example", body=b"Subject: two\r\n\r\nsecond\r\n")
+    )
