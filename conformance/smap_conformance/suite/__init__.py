@@ -1,1 +1,43 @@
-"""The rules as pytest cases, one file per chapter of the catalogue."""
+"""The rules as pytest cases, one file per chapter of the catalogue.
+
+How to write a case
+-------------------
+A case is a pytest function with the ids of the rules that it judges and a `place`: a spool, a baddir, a table, a
+scripted mailer, and the target's programs at work there::
+
+    @pytest.mark.rule("LIMIT-02")
+    def test_the_recipient_after_the_last_is_refused(place: Place) -> None:
+        place.table(smap={"maxrecip": 2})                     # clauses changed; None leaves one out
+        session = place.open_session()                         # connect, 220, HELO, 250
+        session.command(b"MAIL FROM:<s@a.example>")            # one line, one Reply (None: closed instead)
+        for name in (b"a", b"b"):
+            expect("reply to RCPT", session.command(b"RCPT TO:<%s@localhost>" % name), codes(250))
+        expect("reply to one RCPT too many", session.command(b"RCPT TO:<c@localhost>"), codes(452, "5xx"))
+
+Dialogue   `place.connect()` → Session, nothing read yet. `.send(bytes)` adds nothing; `.send_slowly(data, chunk_bytes)`;
+           `.reply()` (checks the form of replies), `.replies()` to the end, `.line()`, `.read_to_eof()`, `.quiet(for_s)`,
+           `.half_close()`, `.reset()`, `.close()`; `.pid`, `.exit_status()`.
+           `place.converse(bytes)` sends, half-closes, gives all replies. `place.send_mail(session, sender, recipients,
+           body)` gives the reply to the final dot. `dialogue.stuffed(body)` doubles dots and ends the data.
+           The tables of `smap_simulator.client` (FAKE_ENDS, transaction(), SESSION …) are there to be used.
+Messages   `place.gather(sender, recipients, body)` → SpoolFile: one whole message by the target's own smap, so that no
+           case needs to know the heading's format. `place.put(name, data, mode)` for what is no message.
+Spool      `place.entries()`, `.whole()`, `.bad_entries()` → SpoolFile(name, kind, mode, size_bytes, inode, sha256,
+           locks, …); `spool.look(path)`; `place.spool`, `place.baddir` are the directories.
+smapd      `place.start_smapd()` → Smapd: `.refused()`, `.running()`, `.signal(n)`, `.kill()`, `.wait_end()`.
+Mailer     `place.mailer.script(always(TEMPFAIL))`, `first(2, TEMPFAIL)`, `for_recipient(…)` from
+           `smap_simulator.mailer`; `place.wait_runs(n)` → Runs (argv, sender, recipients, input, environment, uids, …);
+           `place.mailer.runs()` as they are now; `place.wait_gone(file)`.
+Log        `place.log()`: the lines since the place was opened; empty without namespaces (`lab.sandbox.means.log`).
+Waiting    `place.wait("what", "acceptable", condition)`; bounds are scaled by --smap-timeout-scale. Never assert a time.
+
+`expect(what, actual, acceptable)` with `codes(250, "5xx")`, `exactly(x)`, `one_of(x, y)`, `such_that("words", test)`;
+`miss(what, acceptable, actual)` for a condition worked out by hand. `rule=` narrows the blame in a case of several rules.
+A Miss (or any AssertionError) is the target's failure; any other exception is the harness's.
+`not_measured("why")` ends a case that this machine cannot decide; it is counted, never silent.
+`note("CFG-09", "ignored")` (a fixture) records what a target does where an INFO rule leaves it open.
+
+In `@given` bodies use the session-wide fixture: `with lab.place() as place:`; settings with `derandomize=True`, no
+deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a small tmpfs; `mode="wait"` serves from
+a listening socket; `umask=0o777` sets the programs' umask.
+"""

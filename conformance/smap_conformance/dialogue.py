@@ -1,0 +1,203 @@
+"""A raw SMTP client for cases: bytes out, replies in, every wait bounded, every byte on record.
+
+It helps with nothing that a case might want to break: no line ends are added, no dots are stuffed, no order is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from smap_conformance.expect import Miss
+
+REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
+REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply, of one or more lines; `lines` are as received, line ends included."""
+
+    code: int
+    lines: tuple[bytes, ...]
+
+    @property
+    def kind(self) -> int:
+        """2, 3, 4 or 5."""
+        return self.code // 100
+
+    @property
+    def text(self) -> str:
+        """All lines without their codes, joined by newlines."""
+        return "\n".join(line[4:].decode(errors="backslashreplace").rstrip("\r\n") for line in self.lines)
+
+    def __str__(self) -> str:
+        return " / ".join(line.decode(errors="backslashreplace").rstrip("\r\n") for line in self.lines)
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What went over the wire, in order: (">" to the target, "<" from it, "!" an event) and the bytes."""
+
+    parts: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def add(self, direction: str, data: bytes) -> None:
+        if direction != "!" and self.parts and self.parts[-1][0] == direction and len(self.parts[-1][1]) < 4096:
+            self.parts[-1] = (direction, self.parts[-1][1] + data)
+        else:
+            self.parts.append((direction, data))
+
+    def lines(self) -> Iterable[str]:
+        """For a person: one line of the wire a line, long ones and long runs shortened."""
+        for direction, data in self.parts:
+            if direction == "!":
+                yield f"! {data.decode()}"
+                continue
+            pieces = data.splitlines(keepends=True)
+            for piece in pieces[:40]:
+                text = repr(piece)[2:-1]
+                yield f"{direction} {text if len(text) <= 160 else f'{text[:100]} … ({len(piece)} bytes)'}"
+            if len(pieces) > 40:
+                yield f"{direction} … {len(pieces) - 40} more lines"
+
+
+class Dialogue:
+    """The client's end of one TCP connection to smap."""
+
+    def __init__(self, connection: socket.socket, wait_s: float, transcript: Transcript | None = None) -> None:
+        self._socket = connection
+        self._wait_s = wait_s
+        self._unread = bytearray()
+        self.ended = False  # the target closed its side
+        self.was_reset = False
+        self.transcript = transcript or Transcript()
+
+    def send(self, data: bytes) -> None:
+        """Send every byte. Miss when the target takes none for the whole bound; a lost connection is no error here."""
+        self.transcript.add(">", data)
+        self._socket.settimeout(self._wait_s)
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise Miss("sending to smap", "the bytes to be taken", f"a stall of {self._wait_s:g} s") from None
+        except (BrokenPipeError, ConnectionResetError):
+            self.was_reset = True
+            self.transcript.add("!", b"the target closed the connection while we sent")
+
+    def send_slowly(self, data: bytes, chunk_bytes: int = 1) -> None:
+        """Send in segments of `chunk_bytes`, each on its way before the next."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(data), chunk_bytes):
+            self.send(data[start : start + chunk_bytes])
+
+    def _fill(self, end: float) -> bool:
+        """Read some more; False at the end of the target's output. TimeoutError past `end`."""
+        if self.ended:
+            return False
+        self._socket.settimeout(max(0.001, end - time.monotonic()))
+        try:
+            data = self._socket.recv(65536)
+        except ConnectionResetError:
+            self.was_reset, data = True, b""
+        if not data:
+            self.ended = True
+            self.transcript.add("!", b"connection reset by the target" if self.was_reset else b"end of file")
+            return False
+        self.transcript.add("<", data)
+        self._unread += data
+        return True
+
+    def line(self, wait_s: float | None = None) -> bytes | None:
+        """The next line as received, LF included; None at the end of the target's output. Miss when none comes."""
+        wait = self._wait_s if wait_s is None else wait_s
+        end = time.monotonic() + wait
+        while b"\n" not in self._unread:
+            try:
+                if not self._fill(end):
+                    rest = bytes(self._unread)
+                    self._unread.clear()
+                    return rest or None
+            except TimeoutError:
+                raise Miss("waiting for smap", "a reply", f"none within {wait:g} s") from None
+        line, _, rest = bytes(self._unread).partition(b"\n")
+        self._unread[:] = rest
+        return line + b"\n"
+
+    def reply(self, wait_s: float | None = None) -> Reply | None:
+        """The next reply, all its lines; None when the target closed instead. Miss when it is no SMTP reply."""
+        lines: list[bytes] = []
+        while True:
+            line = self.line(wait_s)
+            if line is None:
+                if lines:
+                    raise Miss("a reply of several lines", "its last line", f"end of file after {lines!r}")
+                return None
+            found = REPLY_LINE.match(line)
+            if not found or len(line) > REPLY_BYTES_MAX:
+                wanted = f"three digits, text, CRLF, at most {REPLY_BYTES_MAX} octets (RFC 5321 4.2, 4.5.3.1.5)"
+                raise Miss("a line from smap", wanted, repr(line[:600]))
+            lines.append(line)
+            if found[2] != b"-":
+                return Reply(int(found[1]), tuple(lines))
+
+    def replies(self, wait_s: float | None = None) -> list[Reply]:
+        """All replies up to the end of the target's output."""
+        found = []
+        while (reply := self.reply(wait_s)) is not None:
+            found.append(reply)
+        return found
+
+    def command(self, line: bytes) -> Reply | None:
+        """Send the line with CRLF, and read the reply."""
+        self.send(line + b"\r\n")
+        return self.reply()
+
+    def quiet(self, for_s: float) -> bool:
+        """Whether nothing at all comes for that long (an observation, never a proof)."""
+        if self._unread:
+            return False
+        try:
+            return not self._fill(time.monotonic() + for_s)
+        except TimeoutError:
+            return True
+
+    def read_to_eof(self, wait_s: float | None = None) -> bytes:
+        """Everything up to the end of the target's output. Miss when it does not end."""
+        wait = self._wait_s if wait_s is None else wait_s
+        end = time.monotonic() + wait
+        with contextlib.suppress(ConnectionResetError):
+            try:
+                while self._fill(end):
+                    pass
+            except TimeoutError:
+                raise Miss("waiting for smap to close", "end of file", f"none within {wait:g} s") from None
+        data = bytes(self._unread)
+        self._unread.clear()
+        return data
+
+    def half_close(self) -> None:
+        """Say that no more will come, and go on listening."""
+        self.transcript.add("!", b"half-close")
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Drop the connection with a TCP reset."""
+        self.transcript.add("!", b"reset")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close our end."""
+        self._socket.close()
+
+
+def stuffed(body: bytes) -> bytes:
+    """A body of CRLF lines as it goes over the wire: dots doubled at line starts, the final dot appended."""
+    wire = (b"." if body.startswith(b".") else b"") + body.replace(b"\r\n.", b"\r\n..")
+    return wire + (b"" if not wire or wire.endswith(b"\r\n") else b"\r\n") + b".\r\n"

@@ -1,0 +1,85 @@
+"""The vocabulary of cases: what was expected, what came, and what could not be measured.
+
+`expect("reply to HELO", reply, codes(250))` reads as the sentence that a failure prints: what was looked at, the
+acceptable outcomes, the actual one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import pytest
+
+
+class Miss(AssertionError):
+    """A rule not kept: the target's doing, never the harness's."""
+
+    def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None) -> None:
+        super().__init__(f"{what}: expected {acceptable}; got {actual}")
+        self.what, self.acceptable, self.actual, self.rule = what, acceptable, actual, rule
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptable:
+    """A set of outcomes, described in words."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+    def __or__(self, other: Acceptable) -> Acceptable:
+        return Acceptable(f"{self.words} or {other.words}", lambda actual: self.holds(actual) or other.holds(actual))
+
+
+def codes(*wanted: int | str) -> Acceptable:
+    """Replies by code (250) or class ("5xx", "50x"); a missing reply (None) is never acceptable."""
+    patterns = [str(code) for code in wanted]
+
+    def holds(reply: Any) -> bool:
+        code = str(getattr(reply, "code", reply))
+        return any(
+            len(code) == len(pattern) and all(p in ("x", c) for p, c in zip(pattern, code, strict=True))
+            for pattern in patterns
+        )
+
+    return Acceptable(" or ".join(patterns), holds)
+
+
+def exactly(value: object) -> Acceptable:
+    """Equal to the value, which is shown (long bytes shortened)."""
+    return Acceptable(shown(value), lambda actual: bool(actual == value))
+
+
+def one_of(*values: object) -> Acceptable:
+    """Equal to one of the values."""
+    return Acceptable(" or ".join(map(shown, values)), lambda actual: actual in values)
+
+
+def such_that(words: str, holds: Callable[[Any], bool]) -> Acceptable:
+    """Anything for which `holds` is true; `words` complete "expected …"."""
+    return Acceptable(words, holds)
+
+
+def shown(value: object) -> str:
+    """A value for a person: long bytes as head, tail and length."""
+    if isinstance(value, bytes) and len(value) > 240:
+        return f"{value[:100]!r} … {value[-100:]!r} ({len(value)} bytes)"
+    text = str(value) if hasattr(value, "code") else repr(value)
+    return text if len(text) <= 600 else f"{text[:400]} … ({len(text)} characters)"
+
+
+def expect(what: str, actual: object, acceptable: Acceptable, *, rule: str | None = None) -> None:
+    """Miss unless `actual` is acceptable. `rule` narrows the blame where a case carries several rules."""
+    if not acceptable.holds(actual):
+        raise Miss(what, acceptable.words, shown(actual), rule)
+
+
+def miss(what: str, acceptable: str, actual: object, *, rule: str | None = None) -> NoReturn:
+    """The same for a condition that the case has worked out itself."""
+    raise Miss(what, acceptable, actual if isinstance(actual, str) else shown(actual), rule)
+
+
+def not_measured(reason: str) -> NoReturn:
+    """End the case without a verdict; the reason is counted and shown."""
+    pytest.skip(reason)

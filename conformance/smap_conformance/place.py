@@ -1,0 +1,411 @@
+"""A place where one case happens: a spool, a baddir, a table, a mailer, and the target's programs at work there.
+
+A place is a context manager, so that it also serves inside `@given` bodies. When it closes, every process that the
+target started is gone and every mount undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from smap_conformance import netperm, offspring, spool
+from smap_conformance.dialogue import Dialogue, Reply, Transcript, stuffed
+from smap_conformance.expect import Miss, codes, expect
+from smap_conformance.inetd import Inetd
+from smap_conformance.mailer import Mailer
+from smap_conformance.sandbox import Sandbox
+from smap_conformance.spool import SpoolFile
+from smap_conformance.target import Target
+
+WAIT_S = 20.0  # the bound of every wait for an event, before scaling
+POLL_S = 0.005
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+Found = TypeVar("Found")
+
+
+class Session(Dialogue):
+    """A dialogue with one smap, and that smap."""
+
+    smap: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The serving process (nowait mode only)."""
+        assert self.smap is not None, "in wait mode nobody can tell which process serves"
+        return self.smap.pid
+
+    def exit_status(self, within_s: float | None = None) -> int:
+        """Wait for smap to exit: its status, negative for a signal. Miss when it does not."""
+        assert self.smap is not None, "in wait mode nobody can tell which process serves"
+        wait = self._wait_s if within_s is None else within_s
+        try:
+            return self.smap.wait(timeout=wait)
+        except subprocess.TimeoutExpired:
+            raise Miss("smap at the end of its session", "an exit", f"still running after {wait:g} s") from None
+
+    def greeting(self) -> Reply:
+        """The first reply, which must be 220."""
+        reply = self.reply()
+        expect("greeting", reply, codes(220))
+        assert reply is not None
+        return reply
+
+
+class Smapd:
+    """A smapd, in the background or not."""
+
+    def __init__(self, place: Place, first: subprocess.Popen[bytes], before: frozenset[int]) -> None:
+        self._place, self.first, self._before = place, first, before
+
+    def daemons(self) -> list[int]:
+        """The living top-level processes that belong to it: itself, or what it left in our care."""
+        if self.first.poll() is None:
+            return [self.first.pid]
+        adopted = set(offspring.children(os.getpid())) - self._before
+        return [pid for pid in sorted(adopted) if offspring.alive(pid)]
+
+    def outcome(self, settle_s: float = 5.0) -> int | None:
+        """The status with which the first process exited: 0 for a daemon at work, else a refusal. None: it stays."""
+        end = time.monotonic() + settle_s * self._place.scale
+        while self.first.poll() is None and time.monotonic() < end:
+            time.sleep(POLL_S)
+        return self.first.poll()
+
+    def refused(self) -> bool:
+        """Whether it declined to start: ended with a status other than 0, or left nobody behind."""
+        status = self.outcome()
+        return status is not None and (status != 0 or not self.daemons())
+
+    def running(self) -> bool:
+        return bool(self.daemons())
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the daemon, not to its deliveries."""
+        for pid in self.daemons():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL to the daemon and everything below it."""
+        for pid in self.daemons():
+            for each in (pid, *offspring.descendants(pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        self.wait_end()
+
+    def wait_end(self, within_s: float = WAIT_S) -> None:
+        """Miss when the daemon is still there after the bound."""
+        self._place.wait("smapd", "its end", lambda: not self.daemons(), within_s)
+
+
+class Place:
+    """See the module. Sizes in bytes; `disk_bytes` or `inodes` put spool and baddir on a tmpfs of that size."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        target: Target,
+        number: int,
+        *,
+        scale: float = 1.0,
+        disk_bytes: int | None = None,
+        inodes: int | None = None,
+        mode: str = "nowait",
+        umask: int = 0o022,
+        on_close: Callable[[Place, bool], None] | None = None,
+    ) -> None:
+        self.sandbox, self.target, self.scale, self.mode, self.umask = sandbox, target, scale, mode, umask
+        self.root = sandbox.work / f"place{number}"
+        self.disk = self.root / "disk"
+        self.spool, self.baddir = self.disk / "spool", self.disk / "bad"
+        self._size = (disk_bytes, inodes)
+        self._on_close = on_close
+        self._log_mark = 0
+        self._before: frozenset[int] = frozenset()
+        self.table_text: str | None = None
+        self.transcripts: list[Transcript] = []
+        self.smapds: list[Smapd] = []
+        self._sessions: list[Session] = []
+        self._inetd: Inetd | None = None
+        self.mailer: Mailer
+
+    def __enter__(self) -> Place:
+        user = self.sandbox.user
+        self._log_mark = self.sandbox.log_mark()
+        self._before = frozenset(offspring.descendants(os.getpid()))
+        self.root.mkdir()
+        try:
+            self.disk.mkdir()
+            if any(self._size):
+                self.sandbox.mount_disk(self.disk, *self._size)
+            for directory in (self.spool, self.baddir):
+                directory.mkdir()
+                directory.chmod(0o755)
+                os.chown(directory, user.uid, user.gid)
+            self.mailer = Mailer(self.root / "mail", user.uid, user.gid)
+            self.table()
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if self._on_close is not None:
+                self._on_close(self, error is not None)
+        finally:
+            self._clean()
+
+    def _clean(self) -> None:
+        for session in self._sessions:
+            session.close()
+        if self._inetd is not None:
+            self._inetd.close()
+        try:
+            offspring.end_all(self._before)
+        finally:
+            for smapd in self.smapds:
+                smapd.first.wait()
+            if self._inetd is not None:
+                self._inetd.close()
+            if any(self._size) and self.disk.is_mount():
+                from smap_conformance import namespace
+
+                namespace.unmount(self.disk)
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    # the table
+
+    def smap_clauses(self) -> dict[str, Any]:
+        """What smap's lines say unless a case changes them."""
+        return {"userid": self.sandbox.user.name, "directory": self.spool}
+
+    def smapd_clauses(self) -> dict[str, Any]:
+        """What smapd's lines say unless a case changes them."""
+        return {
+            "executable": self.target.executable,
+            "sendmail": self.mailer.path,
+            "baddir": self.baddir,
+            "userid": self.sandbox.user.name,
+            "directory": self.spool,
+            "wakeup": 1,
+        }
+
+    def table(self, smap: Mapping[str, Any] | None = None, smapd: Mapping[str, Any] | None = None) -> None:
+        """Write the table with these clauses changed; None leaves a clause out. `place.table(smap={"maxbytes": 9})`"""
+        text = netperm.table(
+            {
+                "smap": _words(netperm.changed(self.smap_clauses(), smap)),
+                "smapd": _words(netperm.changed(self.smapd_clauses(), smapd)),
+            }
+        )
+        self.raw_table(text)
+
+    def raw_table(self, text: str | None) -> None:
+        """Write exactly this as the table, in every way the target may learn it (None: there is no table)."""
+        self.table_text = text
+        path = self.root / "netperm-table"
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o644)
+        self.sandbox.write_compiled_in_table(text)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the target's programs are started with, and nothing else."""
+        found = {"PATH": PATH}
+        if self.target.netperm_environment:
+            found[self.target.netperm_environment] = str(self.root / "netperm-table")
+        return found
+
+    # smap
+
+    def _start_smap(self, **descriptors: Any) -> subprocess.Popen[bytes]:
+        return self.sandbox.start(
+            self.target.smap, cwd=Path("/"), environment=self.environment, umask=self.umask, **descriptors
+        )
+
+    def connect(self, *, receive_bytes: int | None = None) -> Session:
+        """A new client connection, as inetd hands it to smap; nothing has been read from it yet."""
+        if self._inetd is None:
+            self._inetd = Inetd(self._start_smap, self.mode)
+        connection, smap = self._inetd.connect(receive_bytes=receive_bytes)
+        transcript = Transcript()
+        session = Session(connection, WAIT_S * self.scale, transcript)
+        session.smap = smap
+        self.transcripts.append(transcript)
+        self._sessions.append(session)
+        return session
+
+    def open_session(self, hello: bytes = b"HELO c.example") -> Session:
+        """A session after its 220 and an accepted HELO."""
+        session = self.connect()
+        session.greeting()
+        expect("reply to HELO", session.command(hello), codes(250))
+        return session
+
+    def converse(self, data: bytes) -> list[Reply]:
+        """Send everything in one go, say that no more comes, and give all replies up to the end."""
+        session = self.connect()
+        session.send(data)
+        session.half_close()
+        return session.replies()
+
+    def send_mail(
+        self,
+        session: Session,
+        sender: bytes = b"s@a.example",
+        recipients: Sequence[bytes] = (b"alice@localhost",),
+        body: bytes = b"Subject: one\r\n\r\nfirst\r\n",
+    ) -> Reply | None:
+        """MAIL, RCPT, DATA and body (CRLF lines, dots doubled here) in an open session; the reply to the final dot."""
+        expect("reply to MAIL", session.command(b"MAIL FROM:<" + sender + b">"), codes(250))
+        for recipient in recipients:
+            expect("reply to RCPT", session.command(b"RCPT TO:<" + recipient + b">"), codes(250))
+        expect("reply to DATA", session.command(b"DATA"), codes(354))
+        session.send(stuffed(body))
+        return session.reply()
+
+    def gather(
+        self,
+        sender: bytes = b"s@a.example",
+        recipients: Sequence[bytes] = (b"alice@localhost",),
+        body: bytes = b"Subject: one\r\n\r\nfirst\r\n",
+    ) -> SpoolFile:
+        """One whole message in the spool, by way of the target's own smap; returns its file."""
+        before = {file.name for file in self.entries()}
+        session = self.open_session()
+        expect("reply to the end of data", self.send_mail(session, sender, recipients, body), codes(250))
+        session.command(b"QUIT")
+        session.close()
+        if session.smap is not None:
+            session.exit_status()
+        new = [file for file in self.entries() if file.name not in before and file.whole]
+        if len(new) != 1:
+            raise Miss("the spool after 250 to the end of data", "one new file of mode 755", _tree(self.entries()))
+        return new[0]
+
+    # smapd
+
+    def start_smapd(self) -> Smapd:
+        """Start smapd as rc.local would; it may go to the background or not."""
+        before = frozenset(offspring.children(os.getpid()))
+        errors = self.root / f"smapd{len(self.smapds)}.stderr"
+        with errors.open("wb") as stderr:
+            first = self.sandbox.start(
+                self.target.smapd,
+                cwd=Path("/"),
+                environment=self.environment,
+                stdout=stderr,
+                stderr=stderr,
+                umask=self.umask,
+            )
+        smapd = Smapd(self, first, before)
+        self.smapds.append(smapd)
+        return smapd
+
+    def smapd_said(self) -> str:
+        """What every smapd of this place wrote to its standard output and error."""
+        said = [path.read_text(errors="backslashreplace") for path in sorted(self.root.glob("smapd*.stderr"))]
+        return "".join(said)
+
+    # looking
+
+    def entries(self) -> list[SpoolFile]:
+        """What is in the spool directory, baddir left out where it lies inside."""
+        return spool.listing(self.spool)
+
+    def whole(self) -> list[SpoolFile]:
+        """The files of mode 755 in the spool."""
+        return [file for file in self.entries() if file.whole]
+
+    def bad_entries(self) -> list[SpoolFile]:
+        """What is in baddir."""
+        return spool.listing(self.baddir)
+
+    def log(self) -> list[str]:
+        """What was logged since the place was opened (empty where the log cannot be caught: see `sandbox.means`)."""
+        return self.sandbox.log_since(self._log_mark)
+
+    def put(self, name: str, data: bytes, mode: int = 0o755) -> Path:
+        """Put a file of the target's user into the spool, whole in one step where its mode says so."""
+        path = self.spool / name
+        hidden = self.disk / f"put.{name}"
+        hidden.write_bytes(data)
+        os.chown(hidden, self.sandbox.user.uid, self.sandbox.user.gid)
+        hidden.chmod(mode)
+        hidden.rename(path)
+        return path
+
+    def wait(self, what: str, acceptable: str, ready: Callable[[], Found], within_s: float = WAIT_S) -> Found:
+        """Wait until `ready()` is true and return its value; Miss when the scaled bound has passed.
+
+        `what` and `acceptable` complete the failure's sentence: wait("the mailer", "two runs", …).
+        """
+        bound = within_s * self.scale
+        end = time.monotonic() + bound
+        while not (found := ready()):
+            if time.monotonic() > end:
+                raise Miss(what, acceptable, f"not within {bound:g} s")
+            time.sleep(POLL_S)
+        return found
+
+    def wait_runs(self, count: int, *, finished: bool = True, within_s: float = WAIT_S) -> list[Any]:
+        """The mailer's runs, once there are `count` of them."""
+
+        def enough() -> list[Any]:
+            runs = self.mailer.runs(finished=finished)
+            return runs if len(runs) >= count else []
+
+        return self.wait("the mailer", f"{count} runs", enough, within_s)
+
+    def wait_gone(self, *files: SpoolFile, within_s: float = WAIT_S) -> None:
+        """Wait until the files have left the spool."""
+        names = {file.name for file in files}
+        self.wait(
+            f"the spool file {', '.join(sorted(names))}",
+            "its removal",
+            lambda: not names & set(os.listdir(self.spool)),
+            within_s,
+        )
+
+    def wait_scans(self, count: int = 1) -> None:
+        """Wait until smapd has surely scanned so many times more: each time a message put in for it is delivered."""
+        for number in range(count):
+            marker = self.gather(sender=b"scan-marker@a.example", recipients=(b"marker%d@localhost" % number,))
+            self.wait_gone(marker)
+
+    def describe(self) -> dict[str, str]:
+        """Everything a person needs to judge a failure: file name → text."""
+        sections = {
+            "netperm-table": self.table_text or "(no table)",
+            "dialogue": "\n\n".join("\n".join(transcript.lines()) for transcript in self.transcripts),
+            "spool": _tree(self.entries()),
+            "baddir": _tree(self.bad_entries()),
+            "mailer": "\n".join(run.describe() for run in self.mailer.runs()) or "(no run)",
+            "log": "\n".join(self.log()) or "(nothing)",
+            "smapd-stderr": self.smapd_said() or "(nothing)",
+            "smap-exits": ", ".join(
+                "running" if s.smap.poll() is None else str(s.smap.returncode) for s in self._sessions if s.smap
+            ),
+        }
+        return {name: text for name, text in sections.items() if text}
+
+
+def _tree(files: Sequence[SpoolFile]) -> str:
+    return "\n".join(file.describe() for file in files) or "(empty)"
+
+
+def _words(clauses: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in clauses.items()}
