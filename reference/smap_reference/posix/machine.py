@@ -36,6 +36,7 @@ _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
 
 # What a program expects of signals when it starts; Python changes the first two for itself.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -180,13 +181,15 @@ class Clock:
 
 
 class Processes:
-    """Children. SIGCHLD and the signals that mean stop are blocked, and taken when we wait."""
+    """Children, and the signals that are about them."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = {"PATH": _PATH, **environment}
         self._stopping = False
-        self._awaited = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
+
+    def hold_signals(self) -> None:
+        """Block the end of a child and the wish to stop: `wait` takes them, and nothing is interrupted half-way."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
     def getpid(self) -> int:
         return os.getpid()
@@ -211,7 +214,7 @@ class Processes:
             if pid:
                 return pid, os.waitstatus_to_exitcode(status)
             seconds = 2**31 if until_s is None else max(0.0, until_s - time.monotonic())
-            taken = signal.sigtimedwait(self._awaited, seconds)
+            taken = signal.sigtimedwait(_AWAITED, seconds)
             if taken is None:
                 return None
             if taken.si_signo != signal.SIGCHLD:
