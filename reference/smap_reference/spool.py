@@ -12,24 +12,16 @@ changes a spool file.
 
 import errno
 
-from . import limit, reply
+from . import limit
 from .system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .reply import Reply
     from .system import Disk, Stat, System
 
 PARTIAL = 0o644
 WHOLE = 0o755  # the mark
 SPOOL = "."  # both programs have made it their working directory
-
-_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-
-def refusal(error: OSError) -> "Reply":
-    """The one place that turns an error of the machine into a reply: always temporary."""
-    return reply.NO_ROOM if error.errno in _NO_ROOM else reply.LOCAL_ERROR
 
 
 class Gathering:

@@ -16,7 +16,8 @@ from ..logline import line, reason
 from ..smap import converse
 from . import identity
 from .identity import EX_USAGE, Refusal
-from .machine import Peer, System
+from .machine import System
+from .peer import Peer
 from .syslog import Syslog, report_bugs_to
 
 TYPE_CHECKING = False
