@@ -12,7 +12,6 @@ The two sides of each ratio take turns; the table gives medians. Exit status: 0 
 import argparse
 import os
 import platform
-import shlex
 import signal
 import sys
 import time
@@ -76,7 +75,7 @@ def circumstances(rig: Rig, rounds: int) -> str:
         "kernel": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
         "file system": file_system(rig.root),
         "python": f"{platform.python_version()} measuring, {rig.python} measured",
-        "syslog": "listening" if os.path.exists("/dev/log") else "none",
+        "syslog": "listening" if Path("/dev/log").exists() else "none",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     return "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n"
@@ -95,6 +94,13 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+def _must_be_able(scratch: str) -> None:
+    if os.geteuid() != 0:
+        raise CannotMeasureError("smap changes its root and its user: run this as root")
+    if file_system(scratch) in NOT_A_DISK:
+        raise CannotMeasureError(f"{scratch} is on no disk: name a directory on one with --scratch")
+
+
 def _interrupted(signum: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.strsignal(signum))
 
@@ -106,10 +112,7 @@ def main() -> int:
     except SystemExit as error:
         return os.EX_USAGE if error.code else 0
     try:
-        if os.geteuid() != 0:
-            raise CannotMeasureError("smap changes its root and its user: run this as root")
-        if file_system(arguments.scratch) in NOT_A_DISK:
-            raise CannotMeasureError(f"{arguments.scratch} is no disk: name a directory on one with --scratch")
+        _must_be_able(arguments.scratch)
         with Rig(arguments.scratch, interpreter(arguments.python)) as rig:
             rows = measured(rig, arguments.rounds, arguments.only)
             page = f"{table(rows)}\n{circumstances(rig, arguments.rounds)}"

@@ -52,10 +52,8 @@ class Row:
 
 def greeting(rig: Rig, rounds: int) -> Row:
     """From accept to 220 in nowait mode, by the run of a bare interpreter. Milliseconds."""
-    pairs = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        for _ in range(rounds):
-            pairs.append((_to_greeting_s(rig, listening) * 1e3, _run_s(rig.bare) * 1e3))
+        pairs = [(_to_greeting_s(rig, listening) * 1e3, _run_s(rig.bare) * 1e3) for _ in range(rounds)]
     return Row("accept to 220, nowait", "ms", pairs, ("≤", 2.5))
 
 
@@ -108,7 +106,7 @@ def taking(rig: Rig, rounds: int, clients: int, messages: int, how: str = "locks
             _must_be(rig.empty_spool(), total)
             pairs.append((total / float(done.stdout), total / bare_s))
     bar = ("≥", 0.5) if (clients, messages, how) == (8, 10, "lockstep") else None
-    what = f"taken, wait: {clients} client{'s' * (clients > 1)} × {messages} a session"
+    what = f"taken, wait: {clients} client{'s' * (clients > 1)}, {messages} message{'s' * (messages > 1)} a session"
     return Row(what if how == "lockstep" else f"{what}, {how}", "messages/s", pairs, bar)
 
 
@@ -151,19 +149,19 @@ def draining(rig: Rig, rounds: int, total: int = 300) -> list[Row]:
 def _drain_s(rig: Rig, total: int) -> float:
     """From the moment smapd finds the spool directory full until it is empty."""
     for number in range(total):
-        with open(os.open(f"{rig.spool}/m{number}", os.O_WRONLY | os.O_CREAT, 0o755), "wb") as file:
-            file.write(HEADING + b"Subject: load\n\nNothing.\n")
-            os.fchmod(file.fileno(), 0o755)
-        os.chown(f"{rig.spool}/m{number}", USER, USER)
+        file = Path(f"{rig.spool}/m{number}")
+        file.write_bytes(HEADING + b"Subject: load\n\nNothing.\n")
+        os.chown(file, USER, USER)
+        file.chmod(0o755)
     sync_directory(rig.spool)
     began_s = time.perf_counter()
     program = rig.start([rig.smapd], subprocess.DEVNULL)
     deadline_s = time.monotonic() + WAIT_S_MAX
-    while os.listdir(rig.spool):
+    while any(Path(rig.spool).iterdir()):
         until("an empty spool directory", deadline_s)
         if program.poll() is not None:
             raise CannotMeasureError(f"smapd ended with status {program.returncode}")
-        time.sleep(0.002)
+        time.sleep(0.01)
     took_s = time.perf_counter() - began_s
     rig.end(program, signal.SIGTERM)
     return took_s
@@ -194,10 +192,10 @@ def memory(rig: Rig) -> list[Row]:
     rows = []
     for what, start in (("nowait", _idle_nowait), ("wait", _idle_wait)):
         session = _of_idle(rig, start)
-        for kind in ("Rss", "Pss"):
-            rows.append(
-                Row(f"memory of an idle session, {what}, {kind.upper()}", "KiB", [(session[kind], bare[kind])], None)
-            )
+        rows += [
+            Row(f"memory of an idle session, {what}, {kind.upper()}", "KiB", [(session[kind], bare[kind])], None)
+            for kind in ("Rss", "Pss")
+        ]
     return rows
 
 

@@ -46,7 +46,7 @@ def interpreter(named: str | None) -> str:
 
 def file_system(directory: str) -> str:
     """The type of the file system that `directory` is on."""
-    device = os.stat(directory).st_dev
+    device = Path(directory).stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     kinds = ["unknown"]
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
@@ -81,13 +81,13 @@ class Rig:
         self.close()
 
     def _set_up(self) -> None:
-        os.chmod(self.root, 0o755)
+        Path(self.root).chmod(0o755)
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REFERENCE, f"{self.root}/lib/smap_reference", ignore=skip)
         subprocess.run([self.python, "-m", "compileall", "-q", "lib"], cwd=self.root, check=True)
         argv = [self.python, "-m", "smap_reference", f"{self.root}/libexec"]
         subprocess.run(argv, cwd=f"{self.root}/lib", check=True, stdout=subprocess.DEVNULL)
-        os.mkdir(self.spool, 0o755)
+        Path(self.spool).mkdir(0o755)
         os.chown(self.spool, USER, USER)
         table = f"""\
 smap, smapd: userid {USER}
@@ -133,11 +133,11 @@ smapd: wakeup 3600
 
     def empty_spool(self) -> int:
         """Remove all spool files; how many there were."""
-        names = os.listdir(self.spool)
-        for name in names:
-            os.unlink(f"{self.spool}/{name}")
+        files = list(Path(self.spool).iterdir())
+        for file in files:
+            file.unlink()
         sync_directory(self.spool)
-        return len(names)
+        return len(files)
 
     def close(self) -> None:
         """End what was started and remove the scratch directory."""
