@@ -5,6 +5,7 @@ environment or another package could change, and half the start-up time. They im
 is now; to move it, run this again.
 """
 
+import compileall
 import os
 import sys
 
@@ -32,6 +33,8 @@ def install(directory: str) -> list[str]:
             os.fchmod(file.fileno(), 0o755)
         os.rename(path + ".new", path)
         written.append(path)
+    # Now, as whoever installs: not by the first client's smap, with whatever umask inetd has.
+    compileall.compile_dir(os.path.dirname(os.path.abspath(__file__)), quiet=1)
     return written
 
 

@@ -60,9 +60,7 @@ class Gathering:
         self._disk.fsync(self._fd)  # G1 whole: the mark can never name less than the whole message
         self._disk.fchmod(self._fd, WHOLE)
         self._disk.fsync(self._fd)  # G2 marked: fdatasync, O_SYNC or an fsync of the directory would not do
-        sync_directory(
-            self._disk, SPOOL
-        )  # G3 named: what strict POSIX asks for; the file systems measured do it with G2
+        sync_directory(self._disk, SPOOL)  # G3 named: strict POSIX; the file systems measured do it with G2
         fd, self._fd = self._fd, -1
         self._disk.close(fd)  # gives up the locks; its failure is a failure to write
 
