@@ -1,0 +1,43 @@
+"""What a test may need of the machine. A need that is not met skips the test with its reason; in CI it fails."""
+
+import os
+import shutil
+
+import hypothesis
+import pytest
+
+# The same examples in each run: a test that fails does so on every machine, and a report can be repeated.
+hypothesis.settings.register_profile("smaplab", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("smaplab")
+
+
+def unmet(reason: str) -> None:
+    """Skip the test that is running; in CI, where everything is to be there, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"not skipped in CI: {reason}")
+    pytest.skip(reason)
+
+
+def needs(program: str, *, package: str) -> str:
+    """The path of a program of the base system, which `apt-get install PACKAGE` would bring."""
+    # A plain user's PATH lacks the places of the daemons.
+    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if path is None:
+        unmet(f"no {program} here: apt-get install {package}")
+    return str(path)
+
+
+def needs_root() -> None:
+    """Only root can change the root and the user of a process."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can change root and user")  # a plain user's run is no lesser CI: root's has been there
+
+
+@pytest.fixture(name="needs")
+def _needs() -> object:
+    return needs
+
+
+@pytest.fixture
+def root() -> None:
+    needs_root()
