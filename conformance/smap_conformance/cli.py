@@ -13,7 +13,7 @@ MISSING = "smaplab needs its `lab` extra ({name} is not installed): pip install 
 def main() -> None:
     """Entry point; without the `lab` extra, one clear line."""
     try:
-        from smap_conformance.commands import smaplab
+        from smap_conformance.commands import smaplab  # noqa: PLC0415 - it needs what may not be installed
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("smap_"):
             raise

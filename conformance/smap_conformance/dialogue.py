@@ -13,10 +13,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from smap_conformance.expect import Miss
+from smap_conformance.expect import Miss, Overdue
 
 REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
 REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
+# No target may make us read for ever, or hold all that it can write.
+LINE_BYTES_MAX = 65_536
+REPLIES_MAX = 100_000
+OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Dialogue:
         try:
             self._socket.sendall(data)
         except TimeoutError:
-            raise Miss("sending to smap", "the bytes to be taken", f"a stall of {self._wait_s:g} s") from None
+            raise Overdue("sending to smap", "the bytes to be taken", f"a stall of {self._wait_s:g} s") from None
         except (BrokenPipeError, ConnectionResetError):
             self.was_reset = True
             self.transcript.add("!", b"the target closed the connection while we sent")
@@ -117,13 +121,16 @@ class Dialogue:
         wait = self._wait_s if wait_s is None else wait_s
         end = time.monotonic() + wait
         while b"\n" not in self._unread:
+            if len(self._unread) > LINE_BYTES_MAX:
+                wanted = f"a line of at most {REPLY_BYTES_MAX} octets (RFC 5321 4.5.3.1.5)"
+                raise Miss("a line from smap", wanted, f"{len(self._unread)} octets without a line end")
             try:
                 if not self._fill(end):
                     rest = bytes(self._unread)
                     self._unread.clear()
                     return rest or None
             except TimeoutError:
-                raise Miss("waiting for smap", "a reply", f"none within {wait:g} s") from None
+                raise Overdue("waiting for smap", "a reply", f"none within {wait:g} s") from None
         line, _, rest = bytes(self._unread).partition(b"\n")
         self._unread[:] = rest
         return line + b"\n"
@@ -132,6 +139,8 @@ class Dialogue:
         """The next reply, all its lines; None when the target closed instead. Miss when it is no SMTP reply."""
         lines: list[bytes] = []
         while True:
+            if len(lines) > REPLIES_MAX:
+                raise Miss("a reply of several lines", "its last line", f"{len(lines)} lines and no end")
             line = self.line(wait_s)
             if line is None:
                 if lines:
@@ -150,6 +159,8 @@ class Dialogue:
         found = []
         while (reply := self.reply(wait_s)) is not None:
             found.append(reply)
+            if len(found) > REPLIES_MAX:
+                raise Miss("replies up to the end", "an end", f"{len(found)} replies and no end")
         return found
 
     def command(self, line: bytes) -> Reply | None:
@@ -173,9 +184,10 @@ class Dialogue:
         with contextlib.suppress(ConnectionResetError):
             try:
                 while self._fill(end):
-                    pass
+                    if len(self._unread) > OUTPUT_BYTES_MAX:
+                        raise Miss("waiting for smap to close", "end of file", f"{len(self._unread)} bytes and no end")
             except TimeoutError:
-                raise Miss("waiting for smap to close", "end of file", f"none within {wait:g} s") from None
+                raise Overdue("waiting for smap to close", "end of file", f"none within {wait:g} s") from None
         data = bytes(self._unread)
         self._unread.clear()
         return data
