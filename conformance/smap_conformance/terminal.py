@@ -50,7 +50,9 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
     verdicts = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
     console.print(f"{counted(len(rolled))} judged by {counted(len(run.cases), 'case')}: {verdicts or 'none'}")
     conclusion = run.conclusion(rules)
-    style = "bold red" if conclusion.status else "bold green" if conclusion.line == "conformant" else "bold yellow"
+    style = (
+        "bold red" if conclusion.status else "bold yellow" if "as far as measured" in conclusion.line else "bold green"
+    )
     console.print(Text(conclusion.line, style), soft_wrap=True)
 
 

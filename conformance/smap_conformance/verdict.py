@@ -115,10 +115,10 @@ class Conclusion:
     line: str
 
 
-def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = ()) -> Conclusion:
+def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = (), conformant: str = "conformant") -> Conclusion:
     """0 conformant, 1 a MUST rule is broken, 3 the harness failed or nothing was measured.
 
-    `unjudged` are rules that were asked for and had no case.
+    `unjudged` are rules that were asked for and had no case; `conformant` is what may be said when all is well.
     """
     rules = list(rules)
     count = {verdict: sum(rule.verdict is verdict for rule in rules) for verdict in Verdict}
@@ -137,7 +137,7 @@ def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = ()) -> Conc
         remarks.append(f"{counted(len(unseen), 'MUST rule')} not judged yet")
     if count[Verdict.SHOULD_MISSED]:
         remarks.append(f"{counted(count[Verdict.SHOULD_MISSED])} of level SHOULD missed")
-    start = "conformant as far as measured" if unmeasured or unseen else "conformant"
+    start = f"{conformant} as far as measured" if unmeasured or unseen else conformant
     return Conclusion(0, "; ".join([start, *remarks]))
 
 
