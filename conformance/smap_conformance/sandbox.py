@@ -129,6 +129,7 @@ class Sandbox:
         self.user = user
         how, reasons = _may_mount() if isolate else ("", ("isolation was switched off",))
         namespace.adopt_orphans()
+        self._umask = os.umask(0o022)  # everything here is for the target's user to read, whatever our caller's mask
         self._spared = frozenset(offspring.descendants(os.getpid()))
         base = _directory_for_temporary_files(user)
         _sweep(base)
@@ -272,5 +273,6 @@ class Sandbox:
             self._ours = self._theirs = -1
         shutil.rmtree(self.work, ignore_errors=True)
         if self._claim >= 0:
+            os.umask(self._umask)
             os.close(self._claim)
             self._claim = -1
