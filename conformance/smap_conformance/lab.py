@@ -79,8 +79,8 @@ class Lab:
     def sanity(self, deliver: Callable[[Place], None]) -> Miss | None:
         """The first sanity delivery, once for each process: None when mail gets through."""
         if not self.sanity_done:
-            self.sanity_done = True
             self.sanity_miss = self.try_delivery(deliver)
+            self.sanity_done = True  # not when the machine has no means for it
             if isinstance(self.sanity_miss, Overdue):
                 self.patience.overdue = OVERDUE_MAX + 1
         return self.sanity_miss

@@ -13,6 +13,7 @@ Where the kernel refuses, the run goes on in a plain temporary directory and `Me
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -85,7 +86,8 @@ def _may_mount() -> tuple[str, tuple[str, ...]]:
     try:
         namespace.become_own_user_namespace()
     except OSError as error:
-        return "", (f"a plain user, and no user namespace ({error.strerror})",)
+        limit = "the limit user.max_user_namespaces is reached" if error.errno == errno.ENOSPC else error.strerror
+        return "", (f"a plain user, and no user namespace ({limit})",)
     return "user", ()
 
 
