@@ -21,7 +21,7 @@ from smap_conformance.catalogue import Level
 from smap_conformance.command_line import Choices, joined, pytest_line
 from smap_conformance.users import user_for_targets
 
-USAGE, HARNESS_FAILED, INTERRUPTED = 2, 3, 130
+USAGE, HARNESS_FAILED = 2, 3
 PYTEST_USAGE = 4
 TARGET_OPTIONS = (
     click.option("--smap", metavar="PATH", help="The smap to judge (default: the reference)."),
@@ -94,11 +94,12 @@ def judge(choices: Choices, workers: str | None, report: Path | None, svg: Path 
     except KeyboardInterrupt:
         if report is None:
             shutil.rmtree(directory, ignore_errors=True)
-        click.echo("smaplab: interrupted", err=True)
-        return INTERRUPTED
+        raise
     except UnfinishedError as unfinished:
         click.echo(f"smaplab: {unfinished}", err=True)
         return unfinished.status
+    if missing := sorted(set(choices.cases) - {case.case for case in finished.cases}):
+        raise fail(f"--case: no case {', '.join(missing)}: a failure names its case")
     kept = report is not None or any(case.heaviest in results.BAD for case in finished.cases)
     terminal.show(finished, console, directory if kept else None)
     if not kept:

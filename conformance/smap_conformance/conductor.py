@@ -21,6 +21,7 @@ from smap_conformance.verdict import CaseResult, Verdict
 
 RESULT, FIRST_SANITY, LAST_SANITY = "smap_result", "smap_first_sanity", "smap_last_sanity"
 LEVELS = {"must": {"MUST"}, "should": {"MUST", "SHOULD"}, "all": {"MUST", "SHOULD", "INFO"}}
+FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 # Where the first delivery can fail so that nothing more can be learned of this smap.
 NO_DIALOGUE = ("starting smap", "greeting", "waiting for smap", "sending to smap", "a line from smap")
 
@@ -60,7 +61,7 @@ class Conductor:
         self.catalogue = catalogue.rules()
         self.results: list[CaseResult] = []
         self.first_sanity: list[str] = []
-        self.last_sanity: list[str] = []
+        self.harness_errors: list[str] = []
         self._lab: Lab | None = None
         self._events = None
         if (descriptor := os.environ.get("SMAPLAB_EVENTS")) and not worker:
@@ -76,19 +77,30 @@ class Conductor:
             name for name, rule in self.catalogue.items() if rule.level.value in levels and (not only or name in only)
         ]
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
+        """Check every case's rules as it is found."""
+        made = yield
+        for item in made if isinstance(made, list) else [made]:
+            if isinstance(item, pytest.Item) and (rules_of(item) or _of_the_suite(item)):
+                rules = rules_of(item)
+                if not rules:
+                    raise pytest.Collector.CollectError(f"{item.name}: a case without @pytest.mark.rule(…)")
+                if unknown := [rule for rule in rules if rule not in self.catalogue]:
+                    raise pytest.Collector.CollectError(f"{item.name}: no rule {', '.join(unknown)} in the catalogue")
+        return made
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file of cases that cannot be read; with pytest-xdist the session goes on without it."""
+        if report.failed and not self.worker:
+            lines = str(report.longrepr).strip().splitlines()
+            self.harness_errors.append(f"{report.nodeid}: {lines[-1] if lines else 'no cases'}")
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Check every case's rules, drop those that were not asked for, and put the sanity delivery first."""
-        cases = [item for item in items if rules_of(item) or _of_the_suite(item)]
-        for case in cases:
-            rules = rules_of(case)
-            if not rules:
-                raise pytest.UsageError(f"{case.nodeid}: a case without @pytest.mark.rule(…)")
-            if unknown := [rule for rule in rules if rule not in self.catalogue]:
-                raise pytest.UsageError(f"{case.nodeid}: no rule {', '.join(unknown)} in the catalogue")
+        """Drop the cases that were not asked for, and put the sanity delivery first."""
+        cases = [item for item in items if rules_of(item)]
         named = self.config.getoption("smap_case")
-        if missing := sorted(set(named) - {case_of(case) for case in cases}):
-            raise pytest.UsageError(f"no case {', '.join(missing)}: results.json has the names of all that ran")
         asked = set(self.asked())
         chosen = [c for c in cases if asked.intersection(rules_of(c)) and (not named or case_of(c) in named)]
         if dropped := [case for case in cases if case not in chosen]:
@@ -205,25 +217,25 @@ class Conductor:
 
     def _hear(self, first: str, last: str) -> None:
         self.first_sanity += [first] if first else []
-        self.last_sanity += [last] if last else []
+        self.harness_errors += [f"the last sanity delivery failed: {last}"] if last else []
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker of pytest-xdist has ended: hear its sanity deliveries."""
         output = getattr(node, "workeroutput", None)
         if output is None:
-            self.last_sanity.append(f"a worker died: {error}")
+            self.harness_errors.append(f"a worker died: {error}")
         else:
             self._hear(output.get(FIRST_SANITY, ""), output.get(LAST_SANITY, ""))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The plain table, the last line, and results.json."""
-        if self.worker:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """The plain table, the last line, and results.json (unless the session came to no end)."""
+        if self.worker or exitstatus not in FINISHED:
             return
         name = self.settings.target.name if self.settings.target else target.REFERENCE
         asked = tuple(self.asked()) if not self.config.getoption("smap_case") else ()
-        run = results.Run(name, tuple(self.results), tuple(self.first_sanity), tuple(self.last_sanity), asked)
+        run = results.Run(name, tuple(self.results), tuple(self.first_sanity), tuple(self.harness_errors), asked)
         terminalreporter.section("smap conformance")
         for line in results.plain_table(run, self.catalogue):
             terminalreporter.write_line(line)

@@ -19,14 +19,14 @@ BAD = (Verdict.FAIL, Verdict.SHOULD_MISSED, Verdict.HARNESS_ERROR)
 class Run:
     """One target's run.
 
-    `first_sanity` and `last_sanity` hold what the first and the last sanity deliveries complained of; `asked` are the
-    ids of the rules that the run was to judge (empty: only certain cases were asked for).
+    `first_sanity` holds what the first sanity delivery complained of, `harness_errors` what makes the run worthless;
+    `asked` are the ids of the rules that the run was to judge (empty: only certain cases were asked for).
     """
 
     target: str
     cases: tuple[CaseResult, ...]
     first_sanity: tuple[str, ...] = ()
-    last_sanity: tuple[str, ...] = ()
+    harness_errors: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
 
     def rules(self, catalogue: Mapping[str, Rule]) -> list[RuleResult]:
@@ -56,12 +56,12 @@ class Run:
 
     def conclusion(self, catalogue: Mapping[str, Rule]) -> Conclusion:
         """The last line and the exit status."""
+        if self.harness_errors:
+            return Conclusion(3, f"harness error: {self.harness_errors[0]}")
         found = conclude(self.rules(catalogue), self.unjudged(catalogue), self._all_well(catalogue))
         failed = any(case.heaviest is Verdict.HARNESS_ERROR for case in self.cases)
         if self.first_sanity and found.status != 1 and not failed:
             return Conclusion(1, f"not conformant: no mail gets through: {self.first_sanity[0]}")
-        if self.last_sanity:
-            return Conclusion(3, f"harness error: the last sanity delivery failed: {self.last_sanity[0]}")
         return found
 
 
@@ -85,7 +85,7 @@ def as_json(run: Run, catalogue: Mapping[str, Rule]) -> dict[str, object]:
         "conclusion": conclusion.line,
         "asked": list(run.asked),
         "first_sanity": list(run.first_sanity),
-        "last_sanity": list(run.last_sanity),
+        "harness_errors": list(run.harness_errors),
         "rules": [
             {
                 "id": rule.rule.id,
@@ -125,4 +125,6 @@ def read(directory: Path) -> Run:
     if plain.get("schema") != SCHEMA:
         raise ValueError(f"{directory}/results.json: schema {plain.get('schema')!r} is not {SCHEMA}")
     cases = tuple(CaseResult.from_json(case) for case in plain["cases"])
-    return Run(plain["target"], cases, tuple(plain["first_sanity"]), tuple(plain["last_sanity"]), tuple(plain["asked"]))
+    return Run(
+        plain["target"], cases, tuple(plain["first_sanity"]), tuple(plain["harness_errors"]), tuple(plain["asked"])
+    )
