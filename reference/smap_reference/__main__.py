@@ -5,6 +5,7 @@ environment or another package could change, and half the start-up time. They im
 is now; to move it, run this again.
 """
 
+import compileall
 import os
 import sys
 
@@ -12,9 +13,9 @@ _PROGRAM = """#!{interpreter} -IS
 import sys
 
 sys.path.insert(0, {root!r})
-from smap_reference.posix import {program}_main
+from smap_reference.posix.{module} import main
 
-{program}_main()
+main()
 """
 
 
@@ -25,13 +26,15 @@ def install(directory: str) -> list[str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     os.makedirs(directory, exist_ok=True)
     written = []
-    for program in ("smap", "smapd"):
+    for program, module in (("smap", "receiving"), ("smapd", "delivering")):
         path = os.path.join(os.path.abspath(directory), program)
         with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(_PROGRAM.format(interpreter=interpreter, root=root, program=program))
+            file.write(_PROGRAM.format(interpreter=interpreter, root=root, module=module))
             os.fchmod(file.fileno(), 0o755)
         os.rename(path + ".new", path)
         written.append(path)
+    # Now, as whoever installs: not by the first client's smap, with whatever umask inetd has.
+    compileall.compile_dir(os.path.dirname(os.path.abspath(__file__)), quiet=1)
     return written
 
 

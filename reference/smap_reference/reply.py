@@ -1,5 +1,9 @@
 """Every reply the receiver can send, each with a name (RFC 5321 4.2). No reply is spelled out elsewhere."""
 
+import errno
+
+_NO_ROOM_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
 
 class Reply:
     """A code and a text: one line of at most 512 bytes with its CRLF (RFC 5321 4.5.3.1.5)."""
@@ -52,3 +56,8 @@ OUT_OF_ORDER = Reply(503, "Command out of order")
 TOO_BIG = Reply(552, "Message too big")
 ADDRESS_REFUSED = Reply(553, "Address not taken here")
 PARAMETERS_REFUSED = Reply(555, "Parameters not recognized")
+
+
+def refusal(error: OSError) -> Reply:
+    """The one place that turns an error of the machine into a reply: always temporary."""
+    return NO_ROOM if error.errno in _NO_ROOM_ERRNOS else LOCAL_ERROR

@@ -66,7 +66,7 @@ SEE ALSO
     smapd(8), inetd(8), SPOOL.md
 """
 
-from . import envelope, limit, reply, spool
+from . import envelope, limit, reply
 from .logline import address, addresses, line, printable
 from .logline import reason as reason_of
 from .session import Abandon, Append, Begin, Finish, Leave, Say, Session
@@ -206,7 +206,7 @@ class Receiver:
         """The machine's fault: remove what there is, and answer that the client may try again."""
         self._log_error(name, error)
         self.drop("error of the machine")
-        return spool.refusal(error)
+        return reply.refusal(error)
 
     def _log_error(self, name: str, error: OSError) -> None:
         self._system.log.error(line("error", file=name, peer=self._peer.address, reason=reason_of(error)))

@@ -72,6 +72,8 @@ SECURITY
 
 BUGS
     A mailer that ends with 75 for ever is tried at every scan for ever.
+    Where the recipients are cut into parts, a mailer that exits 0 and leaves a child behind that goes on reading
+    shares its place in the message with the mailer of the next part.
     The rename into baddir is atomic where the kernel has renameat2(2); elsewhere a file that appears in baddir under
     that very name, between the look and the rename, is replaced.
 

@@ -12,24 +12,16 @@ changes a spool file.
 
 import errno
 
-from . import limit, reply
+from . import limit
 from .system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .reply import Reply
     from .system import Disk, Stat, System
 
 PARTIAL = 0o644
 WHOLE = 0o755  # the mark
 SPOOL = "."  # both programs have made it their working directory
-
-_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-
-def refusal(error: OSError) -> "Reply":
-    """The one place that turns an error of the machine into a reply: always temporary."""
-    return reply.NO_ROOM if error.errno in _NO_ROOM else reply.LOCAL_ERROR
 
 
 class Gathering:
@@ -68,9 +60,7 @@ class Gathering:
         self._disk.fsync(self._fd)  # G1 whole: the mark can never name less than the whole message
         self._disk.fchmod(self._fd, WHOLE)
         self._disk.fsync(self._fd)  # G2 marked: fdatasync, O_SYNC or an fsync of the directory would not do
-        sync_directory(
-            self._disk, SPOOL
-        )  # G3 named: what strict POSIX asks for; the file systems measured do it with G2
+        sync_directory(self._disk, SPOOL)  # G3 named: strict POSIX; the file systems measured do it with G2
         fd, self._fd = self._fd, -1
         self._disk.close(fd)  # gives up the locks; its failure is a failure to write
 

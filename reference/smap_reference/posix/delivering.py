@@ -41,7 +41,9 @@ def _start(log: Syslog) -> int:
     identity.become(ids, settings)
     identity.enter(settings, jail=False)
     if names:
-        return deliver(System(log, {}), settings, names[0], _STANDARD_INPUT)
+        copy = System(log, {})
+        copy.processes.hold_signals()  # a stop in the middle could deliver twice; the mailer is told, and we record it
+        return deliver(copy, settings, names[0], _STANDARD_INPUT)
     identity.must_be_writable(settings, "directory", ".")
     identity.must_be_set_aside_to(settings)
     identity.must_be_executable(settings)
@@ -49,7 +51,9 @@ def _start(log: Syslog) -> int:
         _go_into_background(log)
     log.echo = False
     table = os.environ.get("NETPERM_TABLE")
-    return Daemon(System(log, {"NETPERM_TABLE": table} if table else {}), settings).run()
+    daemon = System(log, {"NETPERM_TABLE": table} if table else {})
+    daemon.processes.hold_signals()
+    return Daemon(daemon, settings).run()
 
 
 def _open_standard_descriptors() -> None:

@@ -3,14 +3,11 @@
 Python carries on from EINTR by itself (PEP 475), so the loops are only where a call may do less than asked.
 """
 
-import _socket as socket
 import errno
 import fcntl
 import os
-import select
 import time
 
-from .. import limit
 from ..system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
 
 TYPE_CHECKING = False
@@ -36,6 +33,7 @@ _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
 
 # What a program expects of signals when it starts; Python changes the first two for itself.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -112,65 +110,6 @@ def _rename_noreplace(name: str, new: str) -> None:
         raise OSError(failed, os.strerror(failed), name, None, new)
 
 
-class Peer:
-    """The client on a connected stream socket."""
-
-    def __init__(self, connection: "socket.socket") -> None:
-        self._socket = connection
-        self._poll = select.poll()
-        self.address = _address(connection)
-        try:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            # Several replies to pipelined commands must not wait for the client's acknowledgement of the first.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass  # not a TCP socket
-
-    def recv(self, size_bytes: int, until_s: float | None) -> bytes:
-        self._wait(select.POLLIN, until_s)
-        return self._socket.recv(size_bytes)
-
-    def send(self, data: bytes, until_s: float | None) -> None:
-        while data:
-            try:
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT, until_s)
-
-    def _wait(self, event: int, until_s: float | None) -> None:
-        """Wait for the socket, however the client spaces its bytes."""
-        self._poll.register(self._socket, event)
-        remaining_ms = None
-        if until_s is not None:
-            remaining_ms = max(0, int((until_s - time.monotonic()) * 1000) + 1)
-            if time.monotonic() >= until_s:
-                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        if not self._poll.poll(remaining_ms):
-            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-
-    def leave(self) -> None:
-        """Say that nothing more comes, and take what has arrived, so that the last reply is not lost to a reset."""
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-            for _ in range(16):
-                if not self._socket.recv(limit.RECEIVE_BYTES, socket.MSG_DONTWAIT):
-                    break
-        except OSError:
-            pass
-        self._socket.close()
-
-
-def _address(connection: "socket.socket") -> str:
-    try:
-        name = connection.getpeername()
-    except OSError:
-        return "unknown"
-    if not isinstance(name, tuple):
-        return "unknown"
-    address = str(name[0]).partition("%")[0]
-    return address.removeprefix("::ffff:")
-
-
 class Clock:
     def monotonic(self) -> float:
         return time.monotonic()
@@ -180,13 +119,15 @@ class Clock:
 
 
 class Processes:
-    """Children. SIGCHLD and the signals that mean stop are blocked, and taken when we wait."""
+    """Children, and the signals that are about them."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = {"PATH": _PATH, **environment}
         self._stopping = False
-        self._awaited = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
+
+    def hold_signals(self) -> None:
+        """Block the end of a child and the wish to stop: `wait` takes them, and nothing is interrupted half-way."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
     def getpid(self) -> int:
         return os.getpid()
@@ -211,7 +152,7 @@ class Processes:
             if pid:
                 return pid, os.waitstatus_to_exitcode(status)
             seconds = 2**31 if until_s is None else max(0.0, until_s - time.monotonic())
-            taken = signal.sigtimedwait(self._awaited, seconds)
+            taken = signal.sigtimedwait(_AWAITED, seconds)
             if taken is None:
                 return None
             if taken.si_signo != signal.SIGCHLD:

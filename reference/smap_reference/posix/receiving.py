@@ -16,12 +16,15 @@ from ..logline import line, reason
 from ..smap import converse
 from . import identity
 from .identity import EX_USAGE, Refusal
-from .machine import Peer, System
+from .machine import System
+from .peer import Peer
 from .syslog import Syslog, report_bugs_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+
+    from ..netperm import Settings
 else:
     import _signal as signal
 
@@ -49,13 +52,7 @@ def _session(client: "socket.socket", log: Syslog) -> int:
     peer = Peer(client)
     system = System(log, {})
     try:
-        if len(sys.argv) > 1:
-            raise Refusal("smap takes no arguments; all settings are in netperm-table", EX_USAGE)
-        settings = identity.read_settings("smap")
-        ids = identity.user(settings)
-        identity.enter(settings, jail=True)
-        identity.become(ids, settings)
-        identity.must_be_writable(settings, "directory", ".")
+        settings = _jailed()
     except Refusal as refusal:
         log.error(f"refused to start: {refusal}")
         status = refusal.status
@@ -67,6 +64,18 @@ def _session(client: "socket.socket", log: Syslog) -> int:
         status = converse(system, peer, settings)
     peer.leave()
     return status
+
+
+def _jailed() -> "Settings":
+    """Read the table, change the root, become the user. Raises Refusal."""
+    if len(sys.argv) > 1:
+        raise Refusal("smap takes no arguments; all settings are in netperm-table", EX_USAGE)
+    settings = identity.read_settings("smap")
+    ids = identity.user(settings)  # while there still is a password database
+    identity.enter(settings, jail=True)
+    identity.become(ids, settings)
+    identity.must_be_writable(settings, "directory", ".")
+    return settings
 
 
 def _accept(listening: "socket.socket", log: Syslog) -> int:

@@ -1,0 +1,68 @@
+"""The client on the socket that inetd handed over."""
+
+import _socket as socket
+import errno
+import os
+import select
+import time
+
+from .. import limit
+
+
+class Peer:
+    """The client on a connected stream socket."""
+
+    def __init__(self, connection: "socket.socket") -> None:
+        self._socket = connection
+        self._poll = select.poll()
+        self.address = _address(connection)
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # Several replies to pipelined commands must not wait for the client's acknowledgement of the first.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # not a TCP socket
+
+    def recv(self, size_bytes: int, until_s: float | None) -> bytes:
+        self._wait(select.POLLIN, until_s)
+        return self._socket.recv(size_bytes)
+
+    def send(self, data: bytes, until_s: float | None) -> None:
+        while data:
+            try:
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, until_s)
+
+    def _wait(self, event: int, until_s: float | None) -> None:
+        """Wait for the socket, however the client spaces its bytes."""
+        self._poll.register(self._socket, event)
+        remaining_ms = None
+        if until_s is not None:
+            remaining_ms = max(0, int((until_s - time.monotonic()) * 1000) + 1)
+            if time.monotonic() >= until_s:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        if not self._poll.poll(remaining_ms):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def leave(self) -> None:
+        """Say that nothing more comes, and take what has arrived, so that the last reply is not lost to a reset."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+            for _ in range(16):
+                if not self._socket.recv(limit.RECEIVE_BYTES, socket.MSG_DONTWAIT):
+                    break
+        except OSError:
+            pass
+        self._socket.close()
+
+
+def _address(connection: "socket.socket") -> str:
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return "unknown"
+    if not isinstance(name, tuple):
+        return "unknown"
+    address = str(name[0]).partition("%")[0]
+    return address.removeprefix("::ffff:")
