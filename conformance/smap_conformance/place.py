@@ -29,6 +29,8 @@ from smap_conformance.spool import SpoolFile
 if TYPE_CHECKING:
     from smap_conformance.lab import Lab
 
+__all__ = ["Place", "Session", "Shape", "Smapd"]
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_EXECUTABLE = {errno.EACCES, errno.ENOENT, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM, errno.ELOOP}
 Found = TypeVar("Found")

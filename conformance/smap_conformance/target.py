@@ -6,7 +6,6 @@ paths on the command line, or from a manifest in the implementation's own reposi
 
 from __future__ import annotations
 
-import compileall
 import importlib.util
 import os
 import shutil
@@ -85,7 +84,6 @@ def reference(directory: Path) -> Target:
         raise TargetError("the reference is not installed here: name a target with --smap and --smapd")
     package = directory / "smap_reference"
     shutil.copytree(found.submodule_search_locations[0], package, ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(package, quiet=2)  # as an installation would: not at the first of many starts
     for path in (package, *package.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     made = subprocess.run(
