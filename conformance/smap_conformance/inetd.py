@@ -11,7 +11,6 @@ import contextlib
 import socket
 import subprocess
 from collections.abc import Callable
-from typing import Any
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -36,6 +35,7 @@ class Inetd:
         try:
             if receive_bytes is not None:  # a small window, for clients that do not read
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+                self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_bytes)  # the other end's, too
             if self.mode == "wait" and self.waiting is None:
                 self.waiting = self._start(stdin=self._listener, stdout=self._listener, stderr=self._listener)
             client.connect(("127.0.0.1", self.port))
