@@ -9,9 +9,11 @@ import contextlib
 import re
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from smap_conformance.expect import Miss, Overdue
 
@@ -94,10 +96,43 @@ class Dialogue:
             self.transcript.add("!", b"the target closed the connection while we sent")
 
     def send_slowly(self, data: bytes, chunk_bytes: int = 1) -> None:
-        """Send in segments of `chunk_bytes`, each on its way before the next."""
+        """Send in segments of `chunk_bytes`, each read by the target before the next (as far as the kernel tells)."""
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reads = True
         for start in range(0, len(data), chunk_bytes):
             self.send(data[start : start + chunk_bytes])
+            reads = reads and self.wait_read()
+
+    def wait_read(self, within_s: float = 1.0) -> bool:
+        """Wait until the target has read all that was sent, as the kernel's table of sockets tells.
+
+        False when it has not within the bound: it may be busy, which is no fault. Segments that are parted by this
+        reach the target's read(2) one by one.
+        """
+        end = time.monotonic() + within_s
+        while (waiting := _unread_bytes(self._socket)) != 0:
+            if waiting is None or time.monotonic() > end:
+                return False
+            time.sleep(0)
+        return True
+
+    def send_what_fits(self, data: bytes, stall_s: float = 1.0) -> int:
+        """Send until the target has taken no byte for `stall_s`, or has closed; returns how many bytes went.
+
+        For a client that does not read: in the end both buffers are full and nothing moves any more.
+        """
+        sent = 0
+        view = memoryview(data)
+        self._socket.settimeout(stall_s)
+        try:
+            while sent < len(data):
+                sent += self._socket.send(view[sent : sent + 65536])
+        except TimeoutError:
+            self.transcript.add("!", b"%d bytes were sent, no more were taken" % sent)
+        except (BrokenPipeError, ConnectionResetError):
+            self.was_reset = True
+            self.transcript.add("!", b"the target closed the connection while we sent")
+        return sent
 
     def _fill(self, end: float) -> bool:
         """Read some more; False at the end of the target's output. TimeoutError past `end`."""
@@ -207,6 +242,23 @@ class Dialogue:
     def close(self) -> None:
         """Close our end."""
         self._socket.close()
+
+
+def _unread_bytes(client: socket.socket) -> int | None:
+    """What lies unread at the other end of a loopback connection; None where the kernel's table does not tell."""
+    try:
+        (host, port), (peer_host, peer_port) = client.getsockname(), client.getpeername()
+        table = Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    ends = f" {_in_hexadecimal(peer_host)}:{peer_port:04X} {_in_hexadecimal(host)}:{port:04X} "
+    row = next((line for line in table.splitlines() if ends in line), None)
+    return int(row.split()[4].partition(":")[2], 16) if row else None
+
+
+def _in_hexadecimal(host: str) -> str:
+    """An IPv4 address as /proc/net/tcp writes it: the number as this machine keeps it."""
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
 
 
 def stuffed(body: bytes) -> bytes:
