@@ -2,201 +2,181 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import difflib
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from smap_conformance import catalogue, results, sandbox, target
+from smap_conformance import catalogue, results, running, target, terminal
+from smap_conformance import doctor as doctoring
 from smap_conformance.catalogue import Level
-from smap_conformance.verdict import Verdict
+from smap_conformance.command_line import Choices, joined, pytest_line
+from smap_conformance.users import user_for_targets
 
-COLOURS = {
-    Verdict.PASS: "green",
-    Verdict.INFO: "cyan",
-    Verdict.NOT_MEASURED: "yellow",
-    Verdict.SHOULD_MISSED: "magenta",
-    Verdict.FAIL: "bold red",
-    Verdict.HARNESS_ERROR: "bold white on red",
-}
-HARNESS_FAILED = 3
+USAGE, HARNESS_FAILED = 2, 3
+PYTEST_USAGE = 4
+TARGET_OPTIONS = (
+    click.option("--smap", metavar="PATH", help="The smap to judge (default: the reference)."),
+    click.option("--smapd", metavar="PATH", help="The smapd to judge."),
+    click.option("--user", metavar="NAME", help="As root: run the target as this user (default: nobody)."),
+    click.option("--timeout-scale", metavar="X", type=float, default=1.0, help="Multiply every bound by X."),
+    click.option("--no-isolation", is_flag=True, help="Use no namespaces even where they work."),
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="smaplab")
 def smaplab() -> None:
     """Hold a smap and a smapd, in any language, against the rules."""
+
+
+def target_options(command: Any) -> Any:
+    """The options that `run` and `smoke` share."""
+    for option in reversed(TARGET_OPTIONS):
+        command = option(command)
+    return command
 
 
 def fail(message: str) -> click.exceptions.Exit:
     """One line and status 2."""
     click.echo(f"smaplab: {message}", err=True)
-    return click.exceptions.Exit(2)
+    return click.exceptions.Exit(USAGE)
 
 
-def pytest_line(options: Sequence[str], workers: str | None) -> list[str]:
-    """The command that `run` stands for."""
-    line = [sys.executable, "-m", "pytest", "--pyargs", "smap_conformance", "-p", "no:cacheprovider", *options]
-    return [*line, "-n", workers] if workers else line
-
-
-def target_options(smap: str | None, smapd: str | None) -> list[str]:
-    """The plugin's options for the chosen target; usage errors are told here, before pytest starts."""
-    if bool(smap) != bool(smapd):
-        raise fail("--smap and --smapd go together: one without the other is no pair")
-    if not (smap and smapd):
-        return ["--smap-target", target.REFERENCE]
-    try:
-        made = target.from_paths(smap, smapd)
-    except target.TargetError as error:
-        raise fail(str(error)) from None
-    click.echo("the target, as a manifest:")
-    click.echo(made.describe() + "\n")
-    return ["--smap", made.smap[0], "--smapd", made.smapd[0]]
-
-
-def in_own_pid_namespace(line: Sequence[str]) -> list[str]:
-    """The line inside a PID namespace, so that its end, even by SIGKILL, is the end of all it started."""
-    unshare = shutil.which("unshare")
-    user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
-    if unshare is None:
-        return list(line)
-    wrapper = [unshare, *user, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
-    tried = subprocess.run([*wrapper, "true"], capture_output=True, check=False)
-    return [*wrapper, *line] if tried.returncode == 0 else list(line)
+def checked_workers(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """`auto`, or a number of processes from 1."""
+    if value in (None, "auto") or (value.isdecimal() and 0 < int(value) <= 1000):
+        return value
+    raise click.BadParameter(f"{value!r} is neither `auto` nor a number from 1")
 
 
 @smaplab.command()
-@click.option("--smap", metavar="PATH", help="The smap to judge (default: the reference).")
-@click.option("--smapd", metavar="PATH", help="The smapd to judge.")
+@target_options
 @click.option("--level", type=click.Choice(["must", "should", "all"]), default="all", show_default=True)
-@click.option("--only", metavar="RULES", help="Rules or chapters, separated by commas: CRASH,BAD-02.")
-@click.option("-n", "workers", metavar="N", help="Run in N processes, or `auto`.")
-@click.option("--report", "report", metavar="DIR", type=click.Path(path_type=Path), help="Keep results and artefacts.")
-@click.option("--timeout-scale", metavar="X", type=float, default=1.0, help="Multiply every bound by X.")
-@click.option("--user", metavar="NAME", help="As root: run the target as this user (default: nobody).")
-def run(  # noqa: PLR0913
-    smap: str | None,
-    smapd: str | None,
-    level: str,
-    only: str | None,
-    workers: str | None,
-    report: Path | None,
-    timeout_scale: float,
-    user: str | None,
-) -> None:
+@click.option("--only", metavar="RULES", default="", help="Rules or chapters, separated by commas: CRASH,BAD-02.")
+@click.option("--case", "cases", metavar="CASE", multiple=True, help="This case only, as a failure names it.")
+@click.option("-n", "workers", metavar="N", callback=checked_workers, help="Run in N processes, or `auto`.")
+@click.option("--report", metavar="DIR", type=click.Path(path_type=Path), help="Keep results and artefacts there.")
+@click.option("--svg", metavar="FILE", type=click.Path(path_type=Path), help="Also draw what is printed, as a picture.")
+def run(workers: str | None, report: Path | None, svg: Path | None, no_isolation: bool, **chosen: Any) -> None:
     """Run the suite against a pair of programs."""
-    options = [*target_options(smap, smapd), "--smap-level", level]
-    rules = catalogue.rules()
-    if only:
-        try:
-            catalogue.matching(rules, only)
-        except catalogue.CatalogueError as error:
-            raise fail(f"--only: {error}") from None
-        options += ["--smap-only", only]
-    if user:
-        options += ["--smap-user", user]
-    if timeout_scale != 1.0:
-        options += ["--smap-timeout-scale", str(timeout_scale)]
-    directory = report or Path(tempfile.mkdtemp(prefix="smaplab-report-"))
-    options += ["--smap-report", str(directory)]
-    line = pytest_line(options, workers)
-    console = Console()
-    console.print(escape(shlex.join(line)), style="dim", soft_wrap=True)
-    status, transcript = conduct(line, directory, console)
-    if not (directory / "results.json").exists():
-        console.print(escape(transcript.read_text(errors="backslashreplace")[-4000:]), soft_wrap=True)
-        if status == 4:
-            raise click.exceptions.Exit(2)
-        console.print(f"the harness failed: pytest ended with status {status} and left no results", style="bold red")
-        raise click.exceptions.Exit(HARNESS_FAILED)
-    finished = results.read(directory)
-    show(finished, console)
-    kept = report is not None or any(
-        verdict in results.BAD for case in finished.cases for verdict in case.verdicts.values()
+    raise click.exceptions.Exit(judge(Choices(**chosen, isolate=not no_isolation), workers, report, svg))
+
+
+@smaplab.command()
+@target_options
+def smoke(no_isolation: bool, **chosen: Any) -> None:
+    """One mail in, one mail out: does the plug fit?"""
+    choices = Choices(
+        **chosen, isolate=not no_isolation, cases=("sanity::test_a_mail_goes_in_and_comes_out_unchanged",)
     )
-    if kept:
-        console.print(f"report: {directory}", soft_wrap=True)
-    else:
+    raise click.exceptions.Exit(judge(choices, None, None, None))
+
+
+def judge(choices: Choices, workers: str | None, report: Path | None, svg: Path | None) -> int:
+    """One run, printed; the exit status. Usage errors are told here, before pytest starts."""
+    announce(checked(choices))
+    directory = directory_for(report)
+    console = Console(record=svg is not None)
+    line = pytest_line(choices, directory, workers)
+    console.print(Text(joined(line), "dim"), soft_wrap=True)
+    try:
+        status, said = running.conduct(line, directory)
+        finished = read_results(directory, status, said)
+    except KeyboardInterrupt:
+        if report is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    except UnfinishedError as unfinished:
+        click.echo(f"smaplab: {unfinished}", err=True)
+        return unfinished.status
+    if missing := sorted(set(choices.cases) - {case.case for case in finished.cases}):
+        raise fail(f"--case: no case {', '.join(missing)}: a failure names its case")
+    kept = report is not None or any(case.heaviest in results.BAD for case in finished.cases)
+    terminal.show(finished, console, directory if kept else None)
+    if not kept:
         shutil.rmtree(directory, ignore_errors=True)
-    raise click.exceptions.Exit(finished.conclusion(rules).status)
+    if svg is not None:
+        draw(console, svg, choices)
+    return finished.conclusion(catalogue.rules()).status
 
 
-def conduct(line: Sequence[str], directory: Path, console: Console) -> tuple[int, Path]:
-    """Run pytest with a progress bar fed by the plugin; its own output goes to a file in the report."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "results.json").unlink(missing_ok=True)
-    transcript = directory / "pytest.txt"
-    reading, writing = os.pipe()
-    with transcript.open("wb") as output, os.fdopen(reading, encoding="utf-8") as events:
-        process = subprocess.Popen(
-            in_own_pid_namespace(line),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[writing],
-            env={**os.environ, "SMAPLAB_EVENTS": str(writing)},
-        )
-        os.close(writing)
-        try:
-            follow(events, console)
-            return process.wait(), transcript
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+def checked(choices: Choices) -> target.Target | None:
+    """The target made up from two paths, or None for the reference. Status 2 for choices that make no sense."""
+    if bool(choices.smap) != bool(choices.smapd):
+        raise fail("--smap and --smapd go together: one without the other is no pair")
+    if not choices.timeout_scale > 0:
+        raise fail("--timeout-scale wants a number above 0")
+    try:
+        catalogue.matching(catalogue.rules(), choices.only)
+        user_for_targets(choices.user)
+        return target.from_paths(choices.smap, choices.smapd) if choices.smap and choices.smapd else None
+    except catalogue.CatalogueError as error:
+        raise fail(f"--only: {error}") from None
+    except (LookupError, target.TargetError) as error:
+        raise fail(str(error.args[0])) from None
 
 
-def follow(events: IO[str], console: Console) -> None:
-    """Draw the progress until the plugin hangs up."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("cases", total=None)
-        for text in events:
-            event = json.loads(text)
-            if event["kind"] == "cases":
-                progress.update(task, total=event["count"])
-            else:
-                progress.update(task, advance=1, description=f"{event['letter']} {event['case'][:48]:48}")
+def announce(made_up: target.Target | None) -> None:
+    """Show what was made up."""
+    if made_up is not None:
+        click.echo(f"the target, as a manifest:\n{made_up.describe()}\n")
 
 
-def show(finished: results.Run, console: Console) -> None:
-    """The table, the counts, what was not measured, and the last line."""
-    rules = catalogue.rules()
-    rolled = finished.rules(rules)
-    table = Table(title=f"{finished.target} against the rules", title_justify="left", expand=False)
-    table.add_column("rule", no_wrap=True)
-    table.add_column("level", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("cases", justify="right")
-    table.add_column("in a line", overflow="fold")
-    for rule in rolled:
-        colour = COLOURS[rule.verdict]
-        verdict = f"[{colour}]{rule.verdict.value}[/]"
-        table.add_row(rule.rule.id, rule.rule.level.value, verdict, str(rule.cases), escape(rule.line))
-    console.print(table)
-    count = {verdict: sum(rule.verdict is verdict for rule in rolled) for verdict in Verdict}
-    counted = ", ".join(f"{number} {verdict.value}" for verdict, number in count.items() if number)
-    console.print(f"{len(rolled)} of {len(rules)} rules judged by {len(finished.cases)} cases: {counted}")
-    reasons: dict[str, list[str]] = {}
-    for case in finished.cases:
-        if Verdict.NOT_MEASURED in case.verdicts.values():
-            reasons.setdefault(case.line, []).append(case.case)
-    for reason, cases in sorted(reasons.items()):
-        console.print(f"not measured ({len(cases)} cases): {escape(reason)}", style="yellow", soft_wrap=True)
-    conclusion = finished.conclusion(rules)
-    console.print(conclusion.line, style="bold green" if conclusion.status == 0 else "bold red", soft_wrap=True)
+def directory_for(report: Path | None) -> Path:
+    """Where results go. Status 2 when nothing can be written there."""
+    if report is None:
+        return Path(tempfile.mkdtemp(prefix="smaplab-report-"))
+    directory = report.absolute()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError as error:
+        raise fail(f"--report: {report}: {error.strerror}: name a directory that you can write to") from None
+
+
+class UnfinishedError(Exception):
+    """A run without results, with what to say and the exit status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def read_results(directory: Path, status: int, said: str) -> results.Run:
+    """The results of a finished run; UnfinishedError when pytest left none."""
+    if (directory / "results.json").exists():
+        return results.read(directory)
+    lines = [line for line in said.splitlines() if line.strip()]
+    complaints = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if status == PYTEST_USAGE and complaints:
+        with contextlib.suppress(OSError):
+            (directory / "pytest.txt").unlink()
+            directory.rmdir()
+        raise UnfinishedError(USAGE, complaints[0])
+    told = "\n".join(lines[-30:])
+    raise UnfinishedError(
+        HARNESS_FAILED,
+        f"the harness failed: pytest ended with status {status} and left no results; its last words:\n{told}",
+    )
+
+
+def draw(console: Console, svg: Path, choices: Choices) -> None:
+    """Write what was printed as a picture."""
+    words = ["smaplab", "run", *choices.as_run_options()]
+    try:
+        console.save_svg(os.fspath(svg), title=joined(words))
+    except OSError as error:
+        raise fail(f"--svg: {svg}: {error.strerror}: name a file that you can write to") from None
 
 
 @smaplab.command("list")
@@ -204,11 +184,12 @@ def show(finished: results.Run, console: Console) -> None:
 def list_rules(untested: bool) -> None:
     """List the rules."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("rule", "level", "why not" if untested else "sentence"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("rule", no_wrap=True)
+    table.add_column("level", no_wrap=True)
+    table.add_column("why not" if untested else "sentence", overflow="fold")
     for rule in catalogue.rules().values():
         if not untested or rule.untested:
-            table.add_row(rule.id, rule.level.value, escape(rule.untested if untested else rule.sentence))
+            table.add_row(rule.id, rule.level.value, Text(rule.untested if untested else rule.sentence))
     Console().print(table)
 
 
@@ -216,53 +197,25 @@ def list_rules(untested: bool) -> None:
 @click.argument("rule")
 def explain(rule: str) -> None:
     """Say what RULE asks, where it comes from, why it matters and how it is tested."""
-    found = catalogue.rules().get(rule.upper())
+    rules = catalogue.rules()
+    found = rules.get(rule.upper())
     if found is None:
-        raise fail(f"no rule {rule}: `smaplab list` shows them all")
-    console = Console()
-    console.print(f"[bold]{found.id}[/] ({found.level.value}) {escape(found.sentence)}")
+        near = difflib.get_close_matches(rule.upper(), rules, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`smaplab list` shows them all"
+        raise fail(f"no rule {rule}: {hint}")
     how = f"not tested: {found.untested}" if found.untested else f"tested: {found.tested}"
+    console = Console()
+    console.print(Text.assemble((found.id, "bold"), f" ({found.level.value}) {found.sentence}"))
     for text in (f"source: {found.source}", f"why: {found.why}", how):
-        console.print(escape(text))
+        console.print(Text(text))
     if found.level is Level.SHOULD:
         console.print("a target that misses it is still conformant")
 
 
 @smaplab.command()
-@click.option("--smap", metavar="PATH")
-@click.option("--smapd", metavar="PATH")
-@click.pass_context
-def smoke(context: click.Context, smap: str | None, smapd: str | None) -> None:
-    """One mail in, one mail out: does the plug fit?"""
-    context.invoke(run, smap=smap, smapd=smapd, level="must", only="SCAN-02,MAILER-03", workers=None, report=None)
-
-
-@smaplab.command()
 def doctor() -> None:
     """Say which means this machine has, and what cannot be checked without each."""
-    console = Console()
     try:
-        user = sandbox.user_for_targets()
+        doctoring.examine(Console())
     except LookupError as error:
-        raise fail(str(error)) from None
-    box = sandbox.Sandbox(user)
-    box.close()
-    means = box.means
-    table = Table(box=None, pad_edge=False)
-    for heading in ("means", "here", "without it"):
-        table.add_column(heading, overflow="fold")
-    rows = [
-        ("root", means.root, "PRIV-02, PRIV-03, PRIV-05: nothing can be dropped, so dropping is not seen"),
-        ("namespaces", means.namespaces or False, "no private table, disks, log: see below"),
-        ("chroot", means.chroot, "no smap can run: nothing is measured"),
-        ("small disks (tmpfs)", means.tmpfs, "FAULT-01: no full disk"),
-        ("log at /dev/log", means.log, "OPS-02 and the log's part of CFG-08"),
-        ("unshare (util-linux)", bool(shutil.which("unshare")), "a killed run may leave processes behind"),
-    ]
-    for name, here, without in rows:
-        shown = here if isinstance(here, str) else ("yes" if here else "no")
-        table.add_row(name, f"[{'green' if here else 'yellow'}]{shown}[/]", "" if here else escape(without))
-    console.print(table)
-    for reason in means.reasons:
-        console.print(f"because: {escape(reason)}", style="yellow")
-    console.print(f"targets run as {user.name} (uid {user.uid})")
+        raise fail(str(error.args[0])) from None

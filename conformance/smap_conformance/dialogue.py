@@ -9,14 +9,20 @@ import contextlib
 import re
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from smap_conformance.expect import Miss
+from smap_conformance.expect import Miss, Overdue
 
 REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
 REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
+# No target may make us read for ever, or hold all that it can write.
+LINE_BYTES_MAX = 65_536
+REPLIES_MAX = 100_000
+OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +90,49 @@ class Dialogue:
         try:
             self._socket.sendall(data)
         except TimeoutError:
-            raise Miss("sending to smap", "the bytes to be taken", f"a stall of {self._wait_s:g} s") from None
+            raise Overdue("sending to smap", "the bytes to be taken", f"a stall of {self._wait_s:g} s") from None
         except (BrokenPipeError, ConnectionResetError):
             self.was_reset = True
             self.transcript.add("!", b"the target closed the connection while we sent")
 
     def send_slowly(self, data: bytes, chunk_bytes: int = 1) -> None:
-        """Send in segments of `chunk_bytes`, each on its way before the next."""
+        """Send in segments of `chunk_bytes`, each read by the target before the next (as far as the kernel tells)."""
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reads = True
         for start in range(0, len(data), chunk_bytes):
             self.send(data[start : start + chunk_bytes])
+            reads = reads and self.wait_read()
+
+    def wait_read(self, within_s: float = 1.0) -> bool:
+        """Wait until the target has read all that was sent, as the kernel's table of sockets tells.
+
+        False when it has not within the bound: it may be busy, which is no fault. Segments that are parted by this
+        reach the target's read(2) one by one.
+        """
+        end = time.monotonic() + within_s
+        while (waiting := _unread_bytes(self._socket)) != 0:
+            if waiting is None or time.monotonic() > end:
+                return False
+            time.sleep(0)
+        return True
+
+    def send_what_fits(self, data: bytes, stall_s: float = 1.0) -> int:
+        """Send until the target has taken no byte for `stall_s`, or has closed; returns how many bytes went.
+
+        For a client that does not read: in the end both buffers are full and nothing moves any more.
+        """
+        sent = 0
+        view = memoryview(data)
+        self._socket.settimeout(stall_s)
+        try:
+            while sent < len(data):
+                sent += self._socket.send(view[sent : sent + 65536])
+        except TimeoutError:
+            self.transcript.add("!", b"%d bytes were sent, no more were taken" % sent)
+        except (BrokenPipeError, ConnectionResetError):
+            self.was_reset = True
+            self.transcript.add("!", b"the target closed the connection while we sent")
+        return sent
 
     def _fill(self, end: float) -> bool:
         """Read some more; False at the end of the target's output. TimeoutError past `end`."""
@@ -117,13 +156,16 @@ class Dialogue:
         wait = self._wait_s if wait_s is None else wait_s
         end = time.monotonic() + wait
         while b"\n" not in self._unread:
+            if len(self._unread) > LINE_BYTES_MAX:
+                wanted = f"a line of at most {REPLY_BYTES_MAX} octets (RFC 5321 4.5.3.1.5)"
+                raise Miss("a line from smap", wanted, f"{len(self._unread)} octets without a line end")
             try:
                 if not self._fill(end):
                     rest = bytes(self._unread)
                     self._unread.clear()
                     return rest or None
             except TimeoutError:
-                raise Miss("waiting for smap", "a reply", f"none within {wait:g} s") from None
+                raise Overdue("waiting for smap", "a reply", f"none within {wait:g} s") from None
         line, _, rest = bytes(self._unread).partition(b"\n")
         self._unread[:] = rest
         return line + b"\n"
@@ -132,6 +174,8 @@ class Dialogue:
         """The next reply, all its lines; None when the target closed instead. Miss when it is no SMTP reply."""
         lines: list[bytes] = []
         while True:
+            if len(lines) > REPLIES_MAX:
+                raise Miss("a reply of several lines", "its last line", f"{len(lines)} lines and no end")
             line = self.line(wait_s)
             if line is None:
                 if lines:
@@ -150,6 +194,8 @@ class Dialogue:
         found = []
         while (reply := self.reply(wait_s)) is not None:
             found.append(reply)
+            if len(found) > REPLIES_MAX:
+                raise Miss("replies up to the end", "an end", f"{len(found)} replies and no end")
         return found
 
     def command(self, line: bytes) -> Reply | None:
@@ -173,9 +219,10 @@ class Dialogue:
         with contextlib.suppress(ConnectionResetError):
             try:
                 while self._fill(end):
-                    pass
+                    if len(self._unread) > OUTPUT_BYTES_MAX:
+                        raise Miss("waiting for smap to close", "end of file", f"{len(self._unread)} bytes and no end")
             except TimeoutError:
-                raise Miss("waiting for smap to close", "end of file", f"none within {wait:g} s") from None
+                raise Overdue("waiting for smap to close", "end of file", f"none within {wait:g} s") from None
         data = bytes(self._unread)
         self._unread.clear()
         return data
@@ -195,6 +242,23 @@ class Dialogue:
     def close(self) -> None:
         """Close our end."""
         self._socket.close()
+
+
+def _unread_bytes(client: socket.socket) -> int | None:
+    """What lies unread at the other end of a loopback connection; None where the kernel's table does not tell."""
+    try:
+        (host, port), (peer_host, peer_port) = client.getsockname(), client.getpeername()
+        table = Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    ends = f" {_in_hexadecimal(peer_host)}:{peer_port:04X} {_in_hexadecimal(host)}:{port:04X} "
+    row = next((line for line in table.splitlines() if ends in line), None)
+    return int(row.split()[4].partition(":")[2], 16) if row else None
+
+
+def _in_hexadecimal(host: str) -> str:
+    """An IPv4 address as /proc/net/tcp writes it: the number as this machine keeps it."""
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
 
 
 def stuffed(body: bytes) -> bytes:

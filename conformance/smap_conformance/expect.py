@@ -13,12 +13,16 @@ from typing import Any, NoReturn
 import pytest
 
 
-class Miss(AssertionError):
+class Miss(AssertionError):  # noqa: N818 - it is no error of ours
     """A rule not kept: the target's doing, never the harness's."""
 
     def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None) -> None:
         super().__init__(f"{what}: expected {acceptable}; got {actual}")
         self.what, self.acceptable, self.actual, self.rule = what, acceptable, actual, rule
+
+
+class Overdue(Miss):
+    """A miss because something did not come within its bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +85,5 @@ def miss(what: str, acceptable: str, actual: object, *, rule: str | None = None)
 
 
 def not_measured(reason: str) -> NoReturn:
-    """End the case without a verdict; the reason is counted and shown."""
+    """End the case without a verdict; the reason, with the means that would allow it, is counted and shown."""
     pytest.skip(reason)

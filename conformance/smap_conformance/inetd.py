@@ -7,11 +7,9 @@ its peer's address.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
 from collections.abc import Callable
-from typing import Any
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -36,8 +34,9 @@ class Inetd:
         try:
             if receive_bytes is not None:  # a small window, for clients that do not read
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-            if self.mode == "wait" and self.waiting is None:
+            if self.mode == "wait" and (self.waiting is None or self.waiting.poll() is not None):
                 self.waiting = self._start(stdin=self._listener, stdout=self._listener, stderr=self._listener)
+                self.served.append(self.waiting)
             client.connect(("127.0.0.1", self.port))
             if self.mode == "wait":
                 return client, None
@@ -53,6 +52,8 @@ class Inetd:
     def close(self) -> None:
         """Close the port; what still serves is the sandbox's to end."""
         self._listener.close()
-        for smap in [*self.served, *([self.waiting] if self.waiting else [])]:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                smap.wait(timeout=0)
+
+    def reap(self) -> None:
+        """Collect what was started, once all of it has been ended."""
+        for smap in self.served:
+            smap.wait()

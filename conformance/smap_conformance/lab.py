@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smap_conformance.expect import Miss
-from smap_conformance.place import Place
-from smap_conformance.sandbox import Sandbox, User
-from smap_conformance.target import Target, interpreter_paths, reference, reference_paths
+from smap_conformance.expect import Miss, Overdue
+from smap_conformance.patience import OVERDUE_MAX, Patience
+from smap_conformance.place import Place, Shape
+from smap_conformance.sandbox import Sandbox
+from smap_conformance.target import Target, interpreter_paths, reference
+from smap_conformance.users import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,13 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.patience = Patience(settings.timeout_scale)
         self._number = 0
         self._open: list[Place] = []
         self._last_scene: dict[str, str] = {}
         self.sanity_miss: Miss | None = None
         self.sanity_done = False
-        needed = [*interpreter_paths(), *(settings.target.needs if settings.target else reference_paths())]
+        needed = [*interpreter_paths(), *(settings.target.needs if settings.target else ())]
         self.sandbox = Sandbox(settings.user, needed, isolate=settings.isolate)
         try:
             self.target = settings.target or self._make_reference()
@@ -48,16 +51,17 @@ class Lab:
     @property
     def scale(self) -> float:
         """Every bound is multiplied by this."""
-        return self.settings.timeout_scale
+        return self.patience.scale
 
-    def place(self, **options: Any) -> Place:
-        """A new place (see `Place` for the options); use it in a `with` statement."""
+    def place(self, **shape: Any) -> Place:
+        """A new place (`Shape` has the options); use it in a `with` statement."""
         self._number += 1
-        place = Place(self.sandbox, self.target, self._number, scale=self.scale, on_close=self._closing, **options)
+        place = Place(self, self._number, Shape(**shape))
         self._open.append(place)
         return place
 
-    def _closing(self, place: Place, failed: bool) -> None:
+    def closing(self, place: Place, failed: bool) -> None:
+        """A place is about to close: keep its scene when it closes for a failure."""
         if failed:
             self._last_scene = place.describe()
         if place in self._open:
@@ -75,8 +79,10 @@ class Lab:
     def sanity(self, deliver: Callable[[Place], None]) -> Miss | None:
         """The first sanity delivery, once for each process: None when mail gets through."""
         if not self.sanity_done:
-            self.sanity_done = True
             self.sanity_miss = self.try_delivery(deliver)
+            self.sanity_done = True  # not when the machine has no means for it
+            if isinstance(self.sanity_miss, Overdue):
+                self.patience.overdue = OVERDUE_MAX + 1
         return self.sanity_miss
 
     def try_delivery(self, deliver: Callable[[Place], None]) -> Miss | None:

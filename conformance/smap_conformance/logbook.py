@@ -1,7 +1,7 @@
 """What the target writes to the system log, caught at a /dev/log of our own.
 
-The queue of a datagram socket is short (ten messages by default) and a full one makes the target wait, so a thread
-empties it all the time.
+The kernel keeps few datagrams for a socket (ten by default) and makes the target wait for room, so the log is emptied
+all the time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
 from pathlib import Path
+
+from smap_conformance.overhear import Overhearing
 
 _PRIORITY = re.compile(r"^<(\d{1,3})>")
 
@@ -19,43 +20,22 @@ class Logbook:
     """Lines in the order of arrival; `since(mark)` gives those after an earlier `mark()`."""
 
     def __init__(self, path: Path) -> None:
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.bind(os.fspath(path))
-        path.chmod(0o666)
-        self._thread = threading.Thread(target=self._collect, name="logbook", daemon=True)
-        self._thread.start()
-
-    def _collect(self) -> None:
-        while True:
-            try:
-                line = self._socket.recv(65536)
-            except OSError:
-                return
-            if line == b"\0end":
-                return
-            with self._changed:
-                self._lines.append(line.rstrip(b"\0\n").decode(errors="backslashreplace"))
-                self._changed.notify_all()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as bound:
+            bound.bind(os.fspath(path))
+            path.chmod(0o666)
+            self._overhearing = Overhearing(bound.detach(), datagrams=True)
 
     def mark(self) -> int:
         """A place in the book."""
-        with self._changed:
-            return len(self._lines)
+        return len(self._overhearing.pieces())
 
     def since(self, mark: int) -> list[str]:
         """The lines that came after the mark, with their `<priority>` prefix as sent."""
-        with self._changed:
-            return self._lines[mark:]
+        return [piece.rstrip(b"\0\n").decode(errors="backslashreplace") for piece in self._overhearing.pieces()[mark:]]
 
-    def close(self, path: Path) -> None:
+    def close(self) -> None:
         """Stop listening."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.connect(os.fspath(path))
-            sender.send(b"\0end")
-        self._thread.join()
-        self._socket.close()
+        self._overhearing.close()
 
 
 def text_of(line: str) -> str:

@@ -15,10 +15,12 @@ from typing import Any
 from smap_simulator.mailer import Script
 
 PROGRAM = Path(__file__).with_name("mailer_program.py")
+# The one in a virtual environment may lie where the target's user cannot go; what it stands for needs less of a way.
+BASE_INTERPRETER = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 SHEBANG_BYTES_MAX = 255  # the kernel cuts a longer first line (BINPRM_BUF_SIZE)
 
 
-class MailerBroken(Exception):
+class MailerBroken(Exception):  # noqa: N818 - a state of the mailer, told as such
     """The scripted mailer itself failed: the harness's fault, with its traceback."""
 
 
@@ -92,7 +94,7 @@ class Mailer:
 
     def runs(self, *, finished: bool = False) -> list[Run]:
         """Every run so far in the order of starting; `finished`: only those that have read their input."""
-        names = sorted(os.listdir(self._record))
+        names = sorted(path.name for path in self._record.iterdir())
         if broken := [name for name in names if name.endswith(".broken")]:
             raise MailerBroken((self._record / broken[0]).read_text(encoding="utf-8"))
         found = []
@@ -128,13 +130,13 @@ class Mailer:
 
     def forget(self) -> None:
         """Throw all records away, attempts included."""
-        for name in os.listdir(self._record):
-            (self._record / name).unlink()
+        for path in self._record.iterdir():
+            path.unlink()
 
 
 def shebang() -> bytes:
-    """The first line that runs a script with this interpreter, without site and environment."""
-    for program in (sys.executable, os.path.realpath(sys.executable)):
+    """The first line that runs a script with this interpreter's base installation, without site and environment."""
+    for program in (BASE_INTERPRETER, sys.executable):
         line = b"#!" + os.fsencode(program) + b" -IS\n"
         if len(line) <= SHEBANG_BYTES_MAX and b" " not in os.fsencode(program):
             return line

@@ -10,6 +10,10 @@ nothing of this project and little else: it runs once for each message. For ever
 each under its final name only when complete. KEY sorts in the order of starting.
 """
 
+# pathlib would double its start-up time, and it starts once for each message:
+# ruff: noqa: PTH100, PTH104, PTH109, PTH115, PTH118, PTH120, PTH123, PTH208
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -18,12 +22,16 @@ import socket
 import sys
 import time
 
+TYPE_CHECKING = False  # typing itself is left out for the same reason
+if TYPE_CHECKING:
+    from typing import Any
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECORD = os.path.join(HERE, "record")
-ACCEPTS = {"name": "accepts", "reads": "all", "exit_status": 0}
+ACCEPTS: dict[str, Any] = {"name": "accepts", "reads": "all", "exit_status": 0}
 
 
-def write_whole(name, text):
+def write_whole(name: str, text: str) -> None:
     """Under its final name only when complete."""
     path = os.path.join(RECORD, name)
     with open(path + ".new", "w", encoding="utf-8") as file:
@@ -31,12 +39,12 @@ def write_whole(name, text):
     os.rename(path + ".new", path)
 
 
-def text(raw):
+def text(raw: str) -> str:
     """Arguments and variables are bytes; JSON keeps them as code points 0 to 255."""
     return os.fsencode(raw).decode("latin-1")
 
 
-def take_attempt(argv):
+def take_attempt(argv: list[str]) -> int:
     """The number of this run among those with the same arguments, from 1."""
     key = hashlib.sha256("\0".join(argv).encode("latin-1")).hexdigest()[:24]
     attempt = 1
@@ -49,7 +57,7 @@ def take_attempt(argv):
             return attempt
 
 
-def choose(script, argv, attempt):
+def choose(script: list[dict[str, Any]], argv: list[str], attempt: int) -> dict[str, Any]:
     """The behaviour of this run: the first rule that applies."""
     words = argv[1:]
     sender = words[words.index("-f") + 1] if "-f" in words[:-1] else ""
@@ -61,11 +69,12 @@ def choose(script, argv, attempt):
             continue
         if rule["attempts"] is not None and attempt > rule["attempts"]:
             continue
-        return rule["behaviour"]
+        behaviour: dict[str, Any] = rule["behaviour"]
+        return behaviour
     return ACCEPTS
 
 
-def descriptors():
+def descriptors() -> dict[str, str]:
     """Open descriptors and what they are."""
     found = {}
     for name in sorted(os.listdir("/proc/self/fd"), key=int):
@@ -76,7 +85,7 @@ def descriptors():
     return found
 
 
-def circumstances(argv, attempt, behaviour):
+def circumstances(argv: list[str], attempt: int, behaviour: dict[str, Any]) -> dict[str, Any]:
     """What a mailer can see of how it was started."""
     return {
         "argv": argv,
@@ -94,14 +103,14 @@ def circumstances(argv, attempt, behaviour):
     }
 
 
-def umask():
+def umask() -> int:
     """The file creation mask, which can only be read by changing it."""
     mask = os.umask(0o77)
     os.umask(mask)
     return mask
 
 
-def read_input(reads, path):
+def read_input(reads: str, path: str) -> tuple[int, str]:
     """Read descriptor 0 as told, into a file; returns (bytes, SHA-256)."""
     digest, count = hashlib.sha256(), 0
     if reads == "closed":
@@ -122,7 +131,7 @@ def read_input(reads, path):
     return count, digest.hexdigest()
 
 
-def is_file(descriptor):
+def is_file(descriptor: int) -> bool:
     """Whether the descriptor can be sought."""
     try:
         os.lseek(descriptor, 0, os.SEEK_CUR)
@@ -131,7 +140,7 @@ def is_file(descriptor):
     return True
 
 
-def flood(count):
+def flood(count: int) -> None:
     """Noise on both outputs; a reader that is gone is no matter."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for descriptor in (1, 2):
@@ -143,7 +152,7 @@ def flood(count):
                 break
 
 
-def forward(where, argv, path):
+def forward(where: list[Any], argv: list[str], path: str) -> int:
     """Hand the message to an SMTP server, byte for byte but for line ends. Returns a sysexits status."""
     words = argv[1:]
     position = words.index("-f")
@@ -154,9 +163,9 @@ def forward(where, argv, path):
     if lines[-1] == b"":
         lines.pop()
     data = b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines)
-    with socket.create_connection(tuple(where), timeout=30) as server, server.makefile("rb") as replies:
+    with socket.create_connection((where[0], where[1]), timeout=30) as server, server.makefile("rb") as replies:
 
-        def ask(line, wanted):
+        def ask(line: bytes | None, wanted: bytes) -> bool:
             if line is not None:
                 server.sendall(line + b"\r\n")
             reply = replies.readline()
@@ -170,7 +179,7 @@ def forward(where, argv, path):
         return 0 if all(ask(line, wanted) for line, wanted in asked) else 75
 
 
-def end(behaviour):
+def end(behaviour: dict[str, Any]) -> None:
     """Leave the stage as told."""
     if behaviour.get("forks_away") and os.fork() == 0:
         time.sleep(86400)
@@ -185,7 +194,7 @@ def end(behaviour):
     os._exit(behaviour.get("exit_status", 0))
 
 
-def main():
+def main() -> None:
     """One run."""
     argv = [text(word) for word in sys.argv]
     key = f"{time.monotonic_ns():020d}.{os.getpid()}"

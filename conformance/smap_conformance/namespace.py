@@ -25,6 +25,7 @@ MS_PRIVATE = 0x40000
 MS_SHARED = 0x100000
 MNT_DETACH = 2
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -74,6 +75,11 @@ def bind_descriptor(descriptor: int, where: str | Path) -> None:
 def unmount(where: str | Path) -> None:
     """Take away the uppermost mount at `where`, at once, whoever still uses it."""
     _check(_libc.umount2(os.fsencode(where), ctypes.c_int(MNT_DETACH)), f"umount {where}")
+
+
+def end_with_parent(signal: int) -> None:
+    """Get this signal when the parent (the thread that forked us) ends."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl PR_SET_PDEATHSIG")
 
 
 def adopt_orphans() -> None:

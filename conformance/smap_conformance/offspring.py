@@ -12,9 +12,13 @@ import signal
 import time
 from pathlib import Path
 
+KERNEL_LISTS_CHILDREN = Path("/proc/thread-self/children").exists()  # CONFIG_PROC_CHILDREN
+
 
 def children(pid: int) -> list[int]:
     """Direct children of every thread of `pid`, ascending; empty when it is gone."""
+    if not KERNEL_LISTS_CHILDREN:
+        return children_by_their_parent(pid)
     found: set[int] = set()
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
@@ -23,6 +27,18 @@ def children(pid: int) -> list[int]:
     for task in tasks:
         with contextlib.suppress(OSError):
             found.update(int(word) for word in (task / "children").read_text(encoding="ascii").split())
+    return sorted(found)
+
+
+def children_by_their_parent(pid: int) -> list[int]:
+    """The same by asking every process for its parent, for kernels that keep no lists of children."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = (process / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+                if int(fields[1]) == pid:
+                    found.append(int(process.name))
     return sorted(found)
 
 

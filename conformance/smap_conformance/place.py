@@ -6,137 +6,72 @@ target started is gone and every mount undone.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from smap_conformance import netperm, offspring, spool
-from smap_conformance.dialogue import Dialogue, Reply, Transcript, stuffed
-from smap_conformance.expect import Miss, codes, expect
+from smap_conformance.dialogue import Reply, stuffed
+from smap_conformance.expect import Miss, codes, expect, not_measured
 from smap_conformance.inetd import Inetd
 from smap_conformance.mailer import Mailer
-from smap_conformance.sandbox import Sandbox
+from smap_conformance.patience import WAIT_S, until
+from smap_conformance.programs import Session, Smapd
+from smap_conformance.sandbox import ALLOW_NAMESPACES
 from smap_conformance.spool import SpoolFile
-from smap_conformance.target import Target
 
-WAIT_S = 20.0  # the bound of every wait for an event, before scaling
-POLL_S = 0.005
+if TYPE_CHECKING:
+    from smap_conformance.lab import Lab
+
+__all__ = ["Place", "Session", "Shape", "Smapd"]
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_EXECUTABLE = {errno.EACCES, errno.ENOENT, errno.ENOEXEC, errno.ENOTDIR, errno.EPERM, errno.ELOOP}
 Found = TypeVar("Found")
 
 
-class Session(Dialogue):
-    """A dialogue with one smap, and that smap."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a place differs from the ordinary. Either size puts spool and baddir on a tmpfs of their own."""
 
-    smap: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The serving process (nowait mode only)."""
-        assert self.smap is not None, "in wait mode nobody can tell which process serves"
-        return self.smap.pid
-
-    def exit_status(self, within_s: float | None = None) -> int:
-        """Wait for smap to exit: its status, negative for a signal. Miss when it does not."""
-        assert self.smap is not None, "in wait mode nobody can tell which process serves"
-        wait = self._wait_s if within_s is None else within_s
-        try:
-            return self.smap.wait(timeout=wait)
-        except subprocess.TimeoutExpired:
-            raise Miss("smap at the end of its session", "an exit", f"still running after {wait:g} s") from None
-
-    def greeting(self) -> Reply:
-        """The first reply, which must be 220."""
-        reply = self.reply()
-        expect("greeting", reply, codes(220))
-        assert reply is not None
-        return reply
-
-
-class Smapd:
-    """A smapd, in the background or not."""
-
-    def __init__(self, place: Place, first: subprocess.Popen[bytes], before: frozenset[int]) -> None:
-        self._place, self.first, self._before = place, first, before
-
-    def daemons(self) -> list[int]:
-        """The living top-level processes that belong to it: itself, or what it left in our care."""
-        if self.first.poll() is None:
-            return [self.first.pid]
-        adopted = set(offspring.children(os.getpid())) - self._before
-        return [pid for pid in sorted(adopted) if offspring.alive(pid)]
-
-    def outcome(self, settle_s: float = 5.0) -> int | None:
-        """The status with which the first process exited: 0 for a daemon at work, else a refusal. None: it stays."""
-        end = time.monotonic() + settle_s * self._place.scale
-        while self.first.poll() is None and time.monotonic() < end:
-            time.sleep(POLL_S)
-        return self.first.poll()
-
-    def refused(self) -> bool:
-        """Whether it declined to start: ended with a status other than 0, or left nobody behind."""
-        status = self.outcome()
-        return status is not None and (status != 0 or not self.daemons())
-
-    def running(self) -> bool:
-        return bool(self.daemons())
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the daemon, not to its deliveries."""
-        for pid in self.daemons():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def kill(self) -> None:
-        """SIGKILL to the daemon and everything below it."""
-        for pid in self.daemons():
-            for each in (pid, *offspring.descendants(pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
-        self.wait_end()
-
-    def wait_end(self, within_s: float = WAIT_S) -> None:
-        """Miss when the daemon is still there after the bound."""
-        self._place.wait("smapd", "its end", lambda: not self.daemons(), within_s)
+    disk_bytes: int | None = None
+    inodes: int | None = None
+    mode: str = "nowait"  # how smap is started: nowait, wait
+    umask: int = 0o022
 
 
 class Place:
-    """See the module. Sizes in bytes; `disk_bytes` or `inodes` put spool and baddir on a tmpfs of that size."""
+    """See the module. `lab` gives the sandbox, the target and the patience."""
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        target: Target,
-        number: int,
-        *,
-        scale: float = 1.0,
-        disk_bytes: int | None = None,
-        inodes: int | None = None,
-        mode: str = "nowait",
-        umask: int = 0o022,
-        on_close: Callable[[Place, bool], None] | None = None,
-    ) -> None:
-        self.sandbox, self.target, self.scale, self.mode, self.umask = sandbox, target, scale, mode, umask
-        self.root = sandbox.work / f"place{number}"
+    def __init__(self, lab: Lab, number: int, shape: Shape) -> None:
+        self.sandbox, self.target, self.shape = lab.sandbox, lab.target, shape
+        self._lab, self._patience = lab, lab.patience
+        self.root = lab.sandbox.work / f"place{number}"
         self.disk = self.root / "disk"
         self.spool, self.baddir = self.disk / "spool", self.disk / "bad"
-        self._size = (disk_bytes, inodes)
-        self._on_close = on_close
         self._log_mark = 0
         self._before: frozenset[int] = frozenset()
         self.table_text: str | None = None
-        self.transcripts: list[Transcript] = []
         self.smapds: list[Smapd] = []
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
         self.mailer: Mailer
+
+    @property
+    def scale(self) -> float:
+        """Every bound is multiplied by this."""
+        return self._patience.scale
+
+    @property
+    def mode(self) -> str:
+        """How smap is started: nowait or wait."""
+        return self.shape.mode
 
     def __enter__(self) -> Place:
         user = self.sandbox.user
@@ -145,8 +80,10 @@ class Place:
         self.root.mkdir()
         try:
             self.disk.mkdir()
-            if any(self._size):
-                self.sandbox.mount_disk(self.disk, *self._size)
+            if self.shape.disk_bytes or self.shape.inodes:
+                if not self.sandbox.means.tmpfs:
+                    not_measured(f"no small disk without a mount namespace: {ALLOW_NAMESPACES}")
+                self.sandbox.mount_disk(self.disk, self.shape.disk_bytes, self.shape.inodes)
             for directory in (self.spool, self.baddir):
                 directory.mkdir()
                 directory.chmod(0o755)
@@ -160,8 +97,7 @@ class Place:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            if self._on_close is not None:
-                self._on_close(self, error is not None)
+            self._lab.closing(self, error is not None)
         finally:
             self._clean()
 
@@ -172,15 +108,12 @@ class Place:
             self._inetd.close()
         try:
             offspring.end_all(self._before)
-        finally:
             for smapd in self.smapds:
-                smapd.first.wait()
+                smapd.close()
             if self._inetd is not None:
-                self._inetd.close()
-            if any(self._size) and self.disk.is_mount():
-                from smap_conformance import namespace
-
-                namespace.unmount(self.disk)
+                self._inetd.reap()
+        finally:
+            self.sandbox.unmount_disk(self.disk)
             shutil.rmtree(self.root, ignore_errors=True)
 
     # the table
@@ -231,20 +164,27 @@ class Place:
 
     # smap
 
+    def _start(self, name: str, command: Sequence[str], **descriptors: Any) -> subprocess.Popen[bytes]:
+        try:
+            return self.sandbox.start(
+                command, cwd=Path("/"), environment=self.environment, umask=self.shape.umask, **descriptors
+            )
+        except OSError as error:
+            if error.errno in NOT_EXECUTABLE:
+                raise Miss(f"starting {name}", "a program that can be executed", str(error)) from None
+            raise
+
     def _start_smap(self, **descriptors: Any) -> subprocess.Popen[bytes]:
-        return self.sandbox.start(
-            self.target.smap, cwd=Path("/"), environment=self.environment, umask=self.umask, **descriptors
-        )
+        return self._start("smap", self.target.smap, **descriptors)
 
     def connect(self, *, receive_bytes: int | None = None) -> Session:
         """A new client connection, as inetd hands it to smap; nothing has been read from it yet."""
+        if not self.sandbox.means.chroot:
+            not_measured(f"smap cannot change its root here: {ALLOW_NAMESPACES}")
         if self._inetd is None:
             self._inetd = Inetd(self._start_smap, self.mode)
         connection, smap = self._inetd.connect(receive_bytes=receive_bytes)
-        transcript = Transcript()
-        session = Session(connection, WAIT_S * self.scale, transcript)
-        session.smap = smap
-        self.transcripts.append(transcript)
+        session = Session(connection, self._patience, smap)
         self._sessions.append(session)
         return session
 
@@ -301,24 +241,21 @@ class Place:
     def start_smapd(self) -> Smapd:
         """Start smapd as rc.local would; it may go to the background or not."""
         before = frozenset(offspring.children(os.getpid()))
-        errors = self.root / f"smapd{len(self.smapds)}.stderr"
-        with errors.open("wb") as stderr:
-            first = self.sandbox.start(
-                self.target.smapd,
-                cwd=Path("/"),
-                environment=self.environment,
-                stdout=stderr,
-                stderr=stderr,
-                umask=self.umask,
-            )
-        smapd = Smapd(self, first, before)
+        reading, writing = os.pipe()
+        try:
+            first = self._start("smapd", self.target.smapd, stdout=writing, stderr=writing)
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        smapd = Smapd(first, reading, before, self._patience)
         self.smapds.append(smapd)
         return smapd
 
     def smapd_said(self) -> str:
         """What every smapd of this place wrote to its standard output and error."""
-        said = [path.read_text(errors="backslashreplace") for path in sorted(self.root.glob("smapd*.stderr"))]
-        return "".join(said)
+        return "".join(smapd.said() for smapd in self.smapds)
 
     # looking
 
@@ -353,13 +290,7 @@ class Place:
 
         `what` and `acceptable` complete the failure's sentence: wait("the mailer", "two runs", …).
         """
-        bound = within_s * self.scale
-        end = time.monotonic() + bound
-        while not (found := ready()):
-            if time.monotonic() > end:
-                raise Miss(what, acceptable, f"not within {bound:g} s")
-            time.sleep(POLL_S)
-        return found
+        return until(what, acceptable, ready, self._patience.bound_s(within_s))
 
     def wait_runs(self, count: int, *, finished: bool = True, within_s: float = WAIT_S) -> list[Any]:
         """The mailer's runs, once there are `count` of them."""
@@ -376,7 +307,7 @@ class Place:
         self.wait(
             f"the spool file {', '.join(sorted(names))}",
             "its removal",
-            lambda: not names & set(os.listdir(self.spool)),
+            lambda: not names & {path.name for path in self.spool.iterdir()},
             within_s,
         )
 
@@ -390,15 +321,13 @@ class Place:
         """Everything a person needs to judge a failure: file name → text."""
         sections = {
             "netperm-table": self.table_text or "(no table)",
-            "dialogue": "\n\n".join("\n".join(transcript.lines()) for transcript in self.transcripts),
+            "dialogue": "\n\n".join("\n".join(session.transcript.lines()) for session in self._sessions),
             "spool": _tree(self.entries()),
             "baddir": _tree(self.bad_entries()),
             "mailer": "\n".join(run.describe() for run in self.mailer.runs()) or "(no run)",
             "log": "\n".join(self.log()) or "(nothing)",
             "smapd-stderr": self.smapd_said() or "(nothing)",
-            "smap-exits": ", ".join(
-                "running" if s.smap.poll() is None else str(s.smap.returncode) for s in self._sessions if s.smap
-            ),
+            "smap-exits": ", ".join(session.died() for session in self._sessions if session.smap),
         }
         return {name: text for name, text in sections.items() if text}
 

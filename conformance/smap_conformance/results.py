@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_conformance.catalogue import Rule
-from smap_conformance.expect import Miss
-from smap_conformance.verdict import CaseResult, Conclusion, RuleResult, Verdict, conclude, roll_up
+from smap_conformance.verdict import CaseResult, Conclusion, RuleResult, Verdict, conclude, counted, roll_up
 
 SCHEMA = 1
 BAD = (Verdict.FAIL, Verdict.SHOULD_MISSED, Verdict.HARNESS_ERROR)
@@ -18,47 +17,52 @@ BAD = (Verdict.FAIL, Verdict.SHOULD_MISSED, Verdict.HARNESS_ERROR)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One target's run. `last_sanity` holds what the final sanity deliveries complained of."""
+    """One target's run.
+
+    `first_sanity` holds what the first sanity delivery complained of, `harness_errors` what makes the run worthless;
+    `asked` are the ids of the rules that the run was to judge (empty: only certain cases were asked for).
+    """
 
     target: str
     cases: tuple[CaseResult, ...]
-    last_sanity: tuple[str, ...] = ()
+    first_sanity: tuple[str, ...] = ()
+    harness_errors: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def rules(self, catalogue: Mapping[str, Rule]) -> list[RuleResult]:
         """The roll-up, in the catalogue's order."""
         return roll_up(catalogue, self.cases)
 
+    def unjudged(self, catalogue: Mapping[str, Rule]) -> list[Rule]:
+        """The rules that were asked for and have no case."""
+        judged = {rule for case in self.cases for rule in case.verdicts}
+        return [catalogue[name] for name in self.asked if name in catalogue and name not in judged]
+
+    def not_measured(self) -> dict[str, list[str]]:
+        """Reason → the cases that could not be measured for it, both sorted."""
+        reasons: dict[str, list[str]] = {}
+        for case in sorted(self.cases, key=lambda case: (case.line, case.case)):
+            if case.heaviest is Verdict.NOT_MEASURED:
+                reasons.setdefault(case.line, []).append(case.case)
+        return reasons
+
+    def _all_well(self, catalogue: Mapping[str, Rule]) -> str:
+        """The word "conformant" is for those who were asked everything."""
+        if not self.asked:
+            return "the chosen cases broke no rule"
+        if len(self.asked) < len(catalogue):
+            return f"conformant in the {counted(len(self.asked))} asked for"
+        return "conformant"
+
     def conclusion(self, catalogue: Mapping[str, Rule]) -> Conclusion:
         """The last line and the exit status."""
-        if self.last_sanity:
-            return Conclusion(3, f"harness error: the last sanity delivery failed: {self.last_sanity[0]}")
-        return conclude(self.rules(catalogue))
-
-
-def failure_text(
-    rules: Mapping[str, Rule], case: str, blamed: list[str], error: AssertionError, scene: Mapping[str, str]
-) -> str:
-    """Everything about a failure, most important first."""
-    lines = []
-    for name in blamed:
-        rule = rules[name]
-        lines += [f"{rule.level.value} {rule.id}: {rule.sentence}", f"  source: {rule.source}", f"  why: {rule.why}"]
-    lines.append(f"case: {case}")
-    if isinstance(error, Miss):
-        lines += [f"looked at:  {error.what}", f"acceptable: {error.acceptable}", f"actual:     {error.actual}"]
-    else:
-        lines.append(f"the case's assertion failed: {error}")
-    for name, text in scene.items():
-        shown = text.splitlines()
-        lines += ["", f"--- {name}", *shown[:60], *([f"… {len(shown) - 60} more lines"] if len(shown) > 60 else [])]
-    lines += ["", f"again: {rerun_line(case)}"]
-    return "\n".join(lines)
-
-
-def rerun_line(case: str) -> str:
-    """The options that run one case again, to be added to the same command."""
-    file, _, name = case.partition("::")
-    return f"pytest --pyargs smap_conformance.suite.test_{file} -k '{name}' with the same --smap options"
+        if self.harness_errors:
+            return Conclusion(3, f"harness error: {self.harness_errors[0]}")
+        found = conclude(self.rules(catalogue), self.unjudged(catalogue), self._all_well(catalogue))
+        failed = any(case.heaviest is Verdict.HARNESS_ERROR for case in self.cases)
+        if self.first_sanity and found.status != 1 and not failed:
+            return Conclusion(1, f"not conformant: no mail gets through: {self.first_sanity[0]}")
+        return found
 
 
 def plain_table(run: Run, catalogue: Mapping[str, Rule]) -> Iterator[str]:
@@ -79,7 +83,9 @@ def as_json(run: Run, catalogue: Mapping[str, Rule]) -> dict[str, object]:
         "target": run.target,
         "status": conclusion.status,
         "conclusion": conclusion.line,
-        "last_sanity": list(run.last_sanity),
+        "asked": list(run.asked),
+        "first_sanity": list(run.first_sanity),
+        "harness_errors": list(run.harness_errors),
         "rules": [
             {
                 "id": rule.rule.id,
@@ -119,4 +125,6 @@ def read(directory: Path) -> Run:
     if plain.get("schema") != SCHEMA:
         raise ValueError(f"{directory}/results.json: schema {plain.get('schema')!r} is not {SCHEMA}")
     cases = tuple(CaseResult.from_json(case) for case in plain["cases"])
-    return Run(plain["target"], cases, tuple(plain["last_sanity"]))
+    return Run(
+        plain["target"], cases, tuple(plain["first_sanity"]), tuple(plain["harness_errors"]), tuple(plain["asked"])
+    )

@@ -13,175 +13,68 @@ Where the kernel refuses, the run goes on in a plain temporary directory and `Me
 from __future__ import annotations
 
 import contextlib
-import grp
+import errno
+import fcntl
 import os
-import pwd
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from smap_conformance import namespace, offspring
 from smap_conformance.logbook import Logbook
+from smap_conformance.reach import clear_the_way, obstacle
+from smap_conformance.users import User
+from smap_conformance.view import NETPERM_PATH, make_devices, own_local_etc
 
-NETPERM_PATH = Path("/usr/local/etc/netperm-table")
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+WORK_PREFIX = "smaplab-work-"
+SWEEP_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What this machine lets a run do; each absent one with what cannot be checked for want of it."""
+    """What this machine lets a run do; `reasons` says why something is absent."""
 
     root: bool
     namespaces: str  # "root", "user" or ""
+    chroot: bool
+    user_change: bool
     reasons: tuple[str, ...] = ()
 
     @property
-    def chroot(self) -> bool:
-        return self.root or bool(self.namespaces)
-
-    @property
-    def user_change(self) -> bool:
-        return self.root
-
-    @property
     def tmpfs(self) -> bool:
+        """Whether a place can have a small disk of its own."""
         return bool(self.namespaces)
 
     @property
     def log(self) -> bool:
+        """Whether what the target logs can be caught."""
         return bool(self.namespaces)
 
+    @property
+    def compiled_in_table(self) -> bool:
+        """Whether a table can be put at its compiled-in path."""
+        return bool(self.namespaces)
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """Whom the `userid` clause names."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-def user_for_targets(name: str | None = None) -> User:
-    """The unprivileged user of the run: as root `nobody` (or `name`), else whoever we are. LookupError if unknown."""
-    if os.geteuid() != 0:
-        uid = os.geteuid()
-        try:
-            return User(pwd.getpwuid(uid).pw_name, uid, os.getegid())
-        except KeyError:
-            return User(str(uid), uid, os.getegid())
-    try:
-        entry = pwd.getpwnam(name or "nobody")
-    except KeyError:
-        raise LookupError(
-            f"no user {name or 'nobody'!r} in the password database: name another with --userid"
-        ) from None
-    if entry.pw_uid == 0:
-        raise LookupError(f"{entry.pw_name!r} is root: --userid wants an unprivileged user")
-    return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    @classmethod
+    def here(cls, namespaces: str, reasons: tuple[str, ...]) -> Means:
+        """What the calling thread may do now."""
+        ids = namespace.has_capability(namespace.CAP_SETUID) and namespace.has_capability(namespace.CAP_SETGID)
+        return cls(
+            root=os.geteuid() == 0,
+            namespaces=namespaces,
+            chroot=namespace.has_capability(namespace.CAP_SYS_CHROOT),
+            user_change=os.geteuid() == 0 and ids,
+            reasons=reasons,
+        )
 
 
-def links_on_the_way(path: Path) -> list[Path]:
-    """`path` and every path that its symbolic links lead through, the real one last."""
-    seen: list[Path] = []
-    todo = [Path(os.path.normpath(path.absolute()))]
-    while todo:
-        current = todo.pop()
-        if current in seen:
-            continue
-        seen.append(current)
-        walked = Path(current.anchor)
-        for position, part in enumerate(current.parts[1:], start=2):
-            walked /= part
-            if walked.is_symlink():
-                target = Path(os.path.normpath(walked.parent / walked.readlink()))
-                todo.append(target.joinpath(*current.parts[position:]))
-    return seen
-
-
-def may_enter(directory: Path, user: User) -> bool:
-    """Whether `user` may go through the directory, by owner, group and mode alone."""
-    entry = directory.stat()
-    if entry.st_uid == user.uid:
-        return bool(entry.st_mode & stat.S_IXUSR)
-    groups = {user.gid} | {group.gr_gid for group in grp.getgrall() if user.name in group.gr_mem}
-    if entry.st_gid in groups:
-        return bool(entry.st_mode & stat.S_IXGRP)
-    return bool(entry.st_mode & stat.S_IXOTH)
-
-
-def obstacle(path: Path, user: User) -> Path | None:
-    """The first directory on the way to (and including) `path` that `user` may not enter; None if the way is free."""
-    places = [*reversed(path.parents), path]
-    return next((place for place in places if place.is_dir() and not may_enter(place, user)), None)
-
-
-def veil(directory: Path) -> None:
-    """Cover `directory` with a 755 tmpfs that shows the same entries; new names can then be put among them."""
-    keep = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        entries = sorted(os.scandir(keep), key=lambda entry: entry.name)
-        namespace.mount("tmpfs", directory, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, "mode=755")
-        for entry in entries:
-            shown = directory / entry.name
-            if entry.is_symlink():
-                shown.symlink_to(os.readlink(entry.name, dir_fd=keep))
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                shown.mkdir()
-            else:
-                shown.touch()
-            with contextlib.suppress(PermissionError):  # a mount that the kernel will not show twice: leave it out
-                namespace.bind(f"/proc/self/fd/{keep}/{entry.name}", shown)
-    finally:
-        os.close(keep)
-
-
-def clear_the_way(paths: Iterable[Path], user: User) -> list[Path]:
-    """Make every path reachable for `user` in the current mount namespace; returns the directories veiled for it."""
-    veiled: list[Path] = []
-    for wanted in paths:
-        if not wanted.exists():
-            continue
-        for step in links_on_the_way(wanted):
-            while step.exists() and (closed := obstacle(step, user)) is not None and closed not in veiled:
-                veil(closed)
-                veiled.append(closed)
-    return veiled
-
-
-def _make_devices() -> None:
-    """Cover /dev with the few devices that a firewall program needs, and none of the machine's log."""
-    keep = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    dev = Path("/dev")
-    try:
-        namespace.mount("tmpfs", dev, "tmpfs", namespace.MS_NOSUID, "mode=755,size=64k")
-        for name in DEVICES:
-            (dev / name).touch()
-            namespace.bind(f"/proc/self/fd/{keep}/{name}", dev / name)
-        for name in ("pts", "shm"):
-            (dev / name).mkdir()
-            with contextlib.suppress(OSError):
-                namespace.bind(f"/proc/self/fd/{keep}/{name}", dev / name)
-        for name, where in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
-            (dev / name).symlink_to(f"/proc/self/{where}")
-    finally:
-        os.close(keep)
-
-
-def _own_local_etc() -> None:
-    """Let /usr/local/etc be ours, so that a table may appear there and disappear."""
-    where = NETPERM_PATH.parent
-    existing = next(parent for parent in (where, *where.parents) if parent.is_dir())
-    veil(existing)
-    where.mkdir(parents=True, exist_ok=True)
-    if existing == where and NETPERM_PATH.exists():
-        namespace.unmount(NETPERM_PATH)
-        NETPERM_PATH.unlink()
+ALLOW_NAMESPACES = "run as root, or where a plain user may make user namespaces (`smaplab doctor` says why not here)"
 
 
 def _may_mount() -> tuple[str, tuple[str, ...]]:
@@ -193,7 +86,8 @@ def _may_mount() -> tuple[str, tuple[str, ...]]:
     try:
         namespace.become_own_user_namespace()
     except OSError as error:
-        return "", (f"no user namespace ({error}): no chroot, no small disks, no log",)
+        limit = "the limit user.max_user_namespaces is reached" if error.errno == errno.ENOSPC else error.strerror
+        return "", (f"a plain user, and no user namespace ({limit})",)
     return "user", ()
 
 
@@ -207,55 +101,92 @@ def prepare_for_workers() -> None:
         namespace.pass_on_capabilities(None)
 
 
+def _directory_for_temporary_files(user: User) -> Path:
+    """One that the unprivileged user can reach."""
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run")]  # noqa: S108 - mkdtemp there
+    return next((place for place in places if place.is_dir() and obstacle(place, user) is None), places[0])
+
+
+def _sweep(base: Path) -> None:
+    """Remove the work directories of runs that were killed: those of ours on which nobody holds the lock."""
+    for left in sorted(base.glob(f"{WORK_PREFIX}*")):
+        with contextlib.suppress(OSError):
+            entry = left.lstat()
+            if entry.st_uid != os.geteuid() or not stat.S_ISDIR(entry.st_mode):
+                continue
+            if time.time() - entry.st_mtime < SWEEP_AFTER_S:  # perhaps just made, and not locked yet
+                continue
+            descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+            finally:
+                os.close(descriptor)
+
+
 class Sandbox:
     """One for each test-running process, opened at the start of its session and closed at its end."""
 
     def __init__(self, user: User, needed: Sequence[Path] = (), *, isolate: bool = True) -> None:
         self.user = user
         how, reasons = _may_mount() if isolate else ("", ("isolation was switched off",))
-        self.means = Means(os.geteuid() == 0, how, reasons)
         namespace.adopt_orphans()
+        self._umask = os.umask(0o022)  # everything here is for the target's user to read, whatever our caller's mask
         self._spared = frozenset(offspring.descendants(os.getpid()))
-        self.work = Path(tempfile.mkdtemp(prefix="smaplab-", dir=self._base()))
+        base = _directory_for_temporary_files(user)
+        _sweep(base)
+        self.work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=base))
+        self._claim = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.veiled: list[Path] = []
         self._ours = self._theirs = -1
         self._logbook: Logbook | None = None
         try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX)
+            self.work.chmod(0o755)
             if how:
-                self._divide(needed)
-            else:
-                self.work.chmod(0o755)
+                how, reasons = self._divide_if_allowed(how, needed)
+            self.means = Means.here(how, reasons)
             if self.means.log:
                 self._logbook = Logbook(self.work / "log")
         except BaseException:
             self.close()
             raise
 
-    def _base(self) -> Path:
-        """A directory for temporary files that the unprivileged user can reach."""
-        places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run")]  # noqa: S108
-        return next((place for place in places if place.is_dir() and obstacle(place, self.user) is None), places[0])
-
-    def _divide(self, needed: Sequence[Path]) -> None:
-        """Make our namespace and the target's; end in ours."""
+    def _divide_if_allowed(self, how: str, needed: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
+        """Make the namespaces; where the kernel lets us have them but not use them, go on without."""
+        home = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            namespace.unshare(namespace.CLONE_NEWNS)
-            namespace.mount("none", "/", flags=namespace.MS_REC | namespace.MS_PRIVATE)
-            namespace.mount("tmpfs", self.work, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, "mode=755")
-            namespace.mount("none", self.work, flags=namespace.MS_SHARED)
-            self._ours = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            namespace.unshare(namespace.CLONE_NEWNS)
-            _make_devices()
-            Path("/dev/log").symlink_to(self.work / "log")
-            _own_local_etc()
-            self.veiled = clear_the_way(needed, self.user) if self.means.root else []
-            self._theirs = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-            namespace.enter(self._ours)
-            os.fchdir(here)
+            self._divide(how, needed)
+        except OSError as error:
+            for descriptor in (self._theirs, self._ours):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._ours = self._theirs = -1
+            self.veiled = []
+            namespace.enter(home)
+            return "", (f"the kernel refuses mounts in a namespace of our own ({error})",)
         finally:
+            os.fchdir(here)
             os.close(here)
-        if self.means.namespaces == "user":
+            os.close(home)
+        return how, ()
+
+    def _divide(self, how: str, needed: Sequence[Path]) -> None:
+        """Make our namespace and the target's; end in ours, at its root."""
+        namespace.unshare(namespace.CLONE_NEWNS)
+        namespace.mount("none", "/", flags=namespace.MS_REC | namespace.MS_PRIVATE)
+        namespace.mount("tmpfs", self.work, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, "mode=755")
+        namespace.mount("none", self.work, flags=namespace.MS_SHARED)
+        self._ours = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        namespace.unshare(namespace.CLONE_NEWNS)
+        make_devices()
+        Path("/dev/log").symlink_to(self.work / "log")
+        own_local_etc()
+        self.veiled = clear_the_way(needed, self.user) if how == "root" else []
+        self._theirs = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        namespace.enter(self._ours)
+        if how == "user":
             kept = frozenset({namespace.CAP_SYS_CHROOT, namespace.CAP_SETUID, namespace.CAP_SETGID})
             namespace.pass_on_capabilities(kept)
 
@@ -274,18 +205,20 @@ class Sandbox:
         *,
         cwd: Path,
         environment: dict[str, str],
-        stdin: int | IO[Any] = subprocess.DEVNULL,
-        stdout: int | IO[Any] = subprocess.DEVNULL,
-        stderr: int | IO[Any] = subprocess.DEVNULL,
         umask: int = -1,
+        **descriptors: int | IO[Any],
     ) -> subprocess.Popen[bytes]:
-        """Start a program in the target's view with exactly this environment. OSError when it cannot be executed."""
+        """Start a program in the target's view with exactly this environment. OSError when it cannot be executed.
+
+        `descriptors` are stdin, stdout and stderr; what is not given is /dev/null.
+        """
+        opened = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | descriptors
         with self.target_view():
             return subprocess.Popen(
                 [os.fspath(word) for word in command],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
+                stdin=opened["stdin"],
+                stdout=opened["stdout"],
+                stderr=opened["stderr"],
                 cwd=cwd,
                 env=environment,
                 umask=umask,
@@ -309,15 +242,18 @@ class Sandbox:
         options = ",".join(word for word in wanted if word)
         namespace.mount("tmpfs", where, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, options)
 
+    def unmount_disk(self, where: Path) -> None:
+        """Take it away again."""
+        if where.is_mount():
+            namespace.unmount(where)
+
     def log_mark(self) -> int:
+        """A place in the log."""
         return self._logbook.mark() if self._logbook else 0
 
     def log_since(self, mark: int) -> list[str]:
+        """What was logged after it; empty where the log cannot be caught."""
         return self._logbook.since(mark) if self._logbook else []
-
-    def spare_running(self) -> frozenset[int]:
-        """The processes below us that are not a target's: those that were there first."""
-        return self._spared
 
     def end_targets(self) -> list[str]:
         """Kill whatever the targets left running; returns their command lines."""
@@ -328,11 +264,17 @@ class Sandbox:
         with contextlib.suppress(TimeoutError):
             self.end_targets()
         if self._logbook is not None:
-            self._logbook.close(self.work / "log")
+            self._logbook.close()
+            self._logbook = None
         if self._ours >= 0:
             with contextlib.suppress(OSError):
                 namespace.unmount(self.work)
             for descriptor in (self._theirs, self._ours):
                 if descriptor >= 0:
                     os.close(descriptor)
+            self._ours = self._theirs = -1
         shutil.rmtree(self.work, ignore_errors=True)
+        if self._claim >= 0:
+            os.umask(self._umask)
+            os.close(self._claim)
+            self._claim = -1

@@ -6,10 +6,11 @@ over on the way does not pass for a target that failed.
 
 from __future__ import annotations
 
+from smap_simulator.mailer import Behaviour, always
+
 from smap_conformance.expect import exactly, expect, miss
 from smap_conformance.inside import inside_mta
 from smap_conformance.place import Place
-from smap_simulator.mailer import Behaviour, always
 
 SENDER, RECIPIENTS = b"s@a.example", (b"alice@inside.example", b"bob@inside.example")
 BODY = (

@@ -96,7 +96,7 @@ def _digest(path: Path) -> str:
 def listing(directory: Path) -> list[SpoolFile]:
     """Every entry, sorted by name; empty when the directory is missing."""
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(path.name for path in directory.iterdir())
     except FileNotFoundError:
         return []
     locks = exclusive_locks()

@@ -14,7 +14,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smap_conformance.sandbox import NETPERM_PATH
+from smap_conformance.mailer import BASE_INTERPRETER
+from smap_conformance.view import NETPERM_PATH
 
 REFERENCE = "reference"
 
@@ -35,6 +36,7 @@ class Target:
     netperm_environment: str | None = "NETPERM_TABLE"  # variable that names the table
     modes: tuple[str, ...] = ("nowait", "wait")  # inetd modes worth trying
     needs: tuple[Path, ...] = field(default=())  # what its unprivileged user must be able to reach
+    made_up: bool = False  # nobody said how it learns where its table is: every way is tried
 
     def describe(self) -> str:
         """The manifest that was made up, for the terminal."""
@@ -46,8 +48,8 @@ class Target:
 
 
 def interpreter_paths() -> tuple[Path, ...]:
-    """What this Python needs in order to start: the program, its environment and the installation behind it."""
-    return tuple(dict.fromkeys(map(Path, (sys.executable, sys.prefix, sys.base_prefix, sys.base_exec_prefix))))
+    """What this Python needs in order to start: the program and the installation behind it."""
+    return tuple(dict.fromkeys(map(Path, (BASE_INTERPRETER, sys.executable, sys.base_prefix, sys.base_exec_prefix))))
 
 
 def from_paths(smap: str, smapd: str) -> Target:
@@ -68,29 +70,34 @@ def from_paths(smap: str, smapd: str) -> Target:
         smapd=(programs[1],),
         executable=programs[1],
         needs=tuple(Path(program) for program in programs),
+        made_up=True,
     )
 
 
-def reference_paths() -> tuple[Path, ...]:
-    """Where the reference is installed, found without importing it."""
+def reference(directory: Path) -> Target:
+    """The reference, copied into `directory` so that everybody can read it, with launchers that it writes itself.
+
+    TargetError when it is not installed or does not work.
+    """
     found = importlib.util.find_spec("smap_reference")
     if found is None or not found.submodule_search_locations:
         raise TargetError("the reference is not installed here: name a target with --smap and --smapd")
-    return tuple(Path(location) for location in found.submodule_search_locations)
-
-
-def reference(directory: Path) -> Target:
-    """The reference, its launchers written into `directory` by the reference itself."""
+    package = directory / "smap_reference"
+    shutil.copytree(found.submodule_search_locations[0], package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (package, *package.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     made = subprocess.run(
         [sys.executable, "-m", "smap_reference", str(directory)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
+        cwd=directory,
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(directory)},
     )
     launchers = directory / "smap", directory / "smapd"
     if made.returncode != 0 or not all(os.access(launcher, os.X_OK) for launcher in launchers):
         said = (made.stderr.strip() or made.stdout.strip() or "nothing").splitlines()[-1]
         raise TargetError(f"the reference made no launchers (exit status {made.returncode}): {said}")
     smap, smapd = map(str, launchers)
-    return Target(name=REFERENCE, smap=(smap,), smapd=(smapd,), executable=smapd, needs=reference_paths())
+    return Target(name=REFERENCE, smap=(smap,), smapd=(smapd,), executable=smapd)

@@ -13,7 +13,7 @@ from smap_conformance.catalogue import Level, Rule
 class Verdict(Enum):
     """In order of weight: a rule's verdict is the heaviest of its cases'."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict
     INFO = "info"
     NOT_MEASURED = "not measured"
     SHOULD_MISSED = "should-missed"
@@ -22,6 +22,7 @@ class Verdict(Enum):
 
     @property
     def weight(self) -> int:
+        """The place in the order of weight, from 0."""
         return list(Verdict).index(self)
 
     @property
@@ -41,6 +42,11 @@ class CaseResult:
     notes: Mapping[str, str] = field(default_factory=dict)  # INFO rules: what this target does
     artefacts: Mapping[str, str] = field(default_factory=dict)  # file name -> text, for the case's own folder
 
+    @property
+    def heaviest(self) -> Verdict:
+        """The heaviest of its verdicts."""
+        return max(self.verdicts.values(), key=lambda verdict: verdict.weight)
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, for results.json and for pytest-xdist's wire."""
         return {
@@ -52,8 +58,15 @@ class CaseResult:
             "artefacts": dict(self.artefacts),
         }
 
+    def line_for(self, rule: str) -> str:
+        """One line about one of its rules."""
+        if self.verdicts[rule] is Verdict.NOT_MEASURED and self.heaviest is not Verdict.NOT_MEASURED:
+            return f"{self.case} ended at another of its rules"
+        return self.notes.get(rule, self.line)
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CaseResult:
+        """The inverse of `as_json`."""
         verdicts = {rule: Verdict(word) for rule, word in value["verdicts"].items()}
         return cls(value["case"], verdicts, value["line"], value["detail"], value["notes"], value["artefacts"])
 
@@ -82,14 +95,14 @@ def roll_up(catalogue: Mapping[str, Rule], results: Iterable[CaseResult]) -> lis
     """One entry for each rule that has a case, in the catalogue's order; its verdict is the heaviest."""
     by_rule: dict[str, list[CaseResult]] = {}
     for result in results:
-        for rule in result.verdicts:
-            by_rule.setdefault(rule, []).append(result)
+        for judged in result.verdicts:
+            by_rule.setdefault(judged, []).append(result)
     rolled = []
     for name, rule in catalogue.items():
         cases = sorted(by_rule.get(name, ()), key=lambda case: (-case.verdicts[name].weight, case.case))
         if cases:
             worst = cases[0]
-            line = rule.sentence if worst.verdicts[name] is Verdict.PASS else worst.notes.get(name, worst.line)
+            line = rule.sentence if worst.verdicts[name] is Verdict.PASS else worst.line_for(name)
             rolled.append(RuleResult(rule, worst.verdicts[name], len(cases), line))
     return rolled
 
@@ -102,23 +115,36 @@ class Conclusion:
     line: str
 
 
-def conclude(rules: Iterable[RuleResult]) -> Conclusion:
-    """0 conformant, 1 a MUST rule is broken, 3 the harness failed or nothing was measured."""
+def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = (), conformant: str = "conformant") -> Conclusion:
+    """0 conformant, 1 a MUST rule is broken, 3 the harness failed or nothing was measured.
+
+    `unjudged` are rules that were asked for and had no case; `conformant` is what may be said when all is well.
+    """
     rules = list(rules)
     count = {verdict: sum(rule.verdict is verdict for rule in rules) for verdict in Verdict}
     if count[Verdict.HARNESS_ERROR]:
-        return Conclusion(3, f"harness error in {_rules(count[Verdict.HARNESS_ERROR])}: this run proves nothing")
+        return Conclusion(3, f"harness error in {counted(count[Verdict.HARNESS_ERROR])}: this run proves nothing")
     if count[Verdict.FAIL]:
-        return Conclusion(1, f"not conformant: {_rules(count[Verdict.FAIL])} broken")
-    unmeasured = [rule.rule.id for rule in rules if rule.verdict is Verdict.NOT_MEASURED]
-    if not count[Verdict.PASS]:
+        return Conclusion(1, f"not conformant: {counted(count[Verdict.FAIL])} broken")
+    if not count[Verdict.PASS] + count[Verdict.INFO] + count[Verdict.SHOULD_MISSED]:
         return Conclusion(3, "nothing was measured")
-    musts = [rule.rule.id for rule in rules if rule.rule.id in unmeasured and rule.rule.level is Level.MUST]
-    missed = f"; {_rules(count[Verdict.SHOULD_MISSED])} of level SHOULD missed" if count[Verdict.SHOULD_MISSED] else ""
-    if musts:
-        return Conclusion(0, f"conformant as far as measured: not measured are {', '.join(musts)}{missed}")
-    return Conclusion(0, f"conformant{missed}")
+    unmeasured = [rule.rule.id for rule in rules if rule.verdict is Verdict.NOT_MEASURED and _is_must(rule.rule)]
+    unseen = [rule.id for rule in unjudged if _is_must(rule)]
+    remarks = []
+    if unmeasured:
+        remarks.append(f"not measured: {', '.join(unmeasured)}")
+    if unseen:
+        remarks.append(f"{counted(len(unseen), 'MUST rule')} not judged yet")
+    if count[Verdict.SHOULD_MISSED]:
+        remarks.append(f"{counted(count[Verdict.SHOULD_MISSED])} of level SHOULD missed")
+    start = f"{conformant} as far as measured" if unmeasured or unseen else conformant
+    return Conclusion(0, "; ".join([start, *remarks]))
 
 
-def _rules(count: int) -> str:
-    return f"{count} rule" if count == 1 else f"{count} rules"
+def _is_must(rule: Rule) -> bool:
+    return rule.level is Level.MUST
+
+
+def counted(count: int, what: str = "rule") -> str:
+    """A number and its noun."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -17,6 +17,8 @@ VERBS = frozenset((b"HELO", b"EHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP"
 NOT_DONE = frozenset(
     (b"EXPN", b"HELP", b"TURN", b"SEND", b"SOML", b"SAML", b"ETRN", b"AUTH", b"STARTTLS", b"BDAT", b"VERB", b"ONEX")
 )
+# A web page inside the firewall can make a browser send SMTP commands as the body of its request: no word more with it.
+WEB_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"))
 
 _ALPHANUMERIC = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _LOCAL = _ALPHANUMERIC + b"!#$%&'*+-/=?^_{}~."  # RFC 5321 atext and the dot, without ` and |
@@ -50,6 +52,8 @@ def parse(line: bytes) -> Command | Reply:
         return reply.NOT_RECOGNIZED
     verb, _, argument = text.rstrip(_BLANKS).partition(b" ")
     verb = verb.upper()
+    if verb in WEB_METHODS:
+        return reply.NOT_SMTP
     if verb not in VERBS:
         return reply.NOT_IMPLEMENTED if verb in NOT_DONE else reply.NOT_RECOGNIZED
     return _with_argument(verb, argument.lstrip(_BLANKS))

@@ -207,6 +207,10 @@ class Session:
         return True
 
     def _answer(self, asked: Command | Reply) -> None:
+        if asked is reply.NOT_SMTP:
+            self._ready += [Say(reply.NOT_SMTP, self._line), Leave("not SMTP")]
+            self.state = ENDED
+            return
         if isinstance(asked, Reply):
             self._refuse(asked)
             return

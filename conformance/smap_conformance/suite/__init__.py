@@ -14,9 +14,9 @@ scripted mailer, and the target's programs at work there::
             expect("reply to RCPT", session.command(b"RCPT TO:<%s@localhost>" % name), codes(250))
         expect("reply to one RCPT too many", session.command(b"RCPT TO:<c@localhost>"), codes(452, "5xx"))
 
-Dialogue   `place.connect()` → Session, nothing read yet. `.send(bytes)` adds nothing; `.send_slowly(data, chunk_bytes)`;
-           `.reply()` (checks the form of replies), `.replies()` to the end, `.line()`, `.read_to_eof()`, `.quiet(for_s)`,
-           `.half_close()`, `.reset()`, `.close()`; `.pid`, `.exit_status()`.
+Dialogue   `place.connect()` → Session, nothing read yet. `.send(bytes)` adds nothing; `.send_slowly(data,
+           chunk_bytes)`, `.reply()` (checks the form of replies), `.replies()` to the end, `.line()`, `.read_to_eof()`,
+           `.quiet(for_s)`, `.half_close()`, `.reset()`, `.close()`; `.pid`, `.exit_status()`.
            `place.converse(bytes)` sends, half-closes, gives all replies. `place.send_mail(session, sender, recipients,
            body)` gives the reply to the final dot. `dialogue.stuffed(body)` doubles dots and ends the data.
            The tables of `smap_simulator.client` (FAKE_ENDS, transaction(), SESSION …) are there to be used.
@@ -29,10 +29,12 @@ Mailer     `place.mailer.script(always(TEMPFAIL))`, `first(2, TEMPFAIL)`, `for_r
            `smap_simulator.mailer`; `place.wait_runs(n)` → Runs (argv, sender, recipients, input, environment, uids, …);
            `place.mailer.runs()` as they are now; `place.wait_gone(file)`.
 Log        `place.log()`: the lines since the place was opened; empty without namespaces (`lab.sandbox.means.log`).
-Waiting    `place.wait("what", "acceptable", condition)`; bounds are scaled by --smap-timeout-scale. Never assert a time.
+Waiting    `place.wait("what", "acceptable", condition)`; bounds are scaled by --smap-timeout-scale. Never assert
+           a time.
 
 `expect(what, actual, acceptable)` with `codes(250, "5xx")`, `exactly(x)`, `one_of(x, y)`, `such_that("words", test)`;
-`miss(what, acceptable, actual)` for a condition worked out by hand. `rule=` narrows the blame in a case of several rules.
+`miss(what, acceptable, actual)` for a condition worked out by hand. `rule=` narrows the blame in a case of several
+rules.
 A Miss (or any AssertionError) is the target's failure; any other exception is the harness's.
 `not_measured("why")` ends a case that this machine cannot decide; it is counted, never silent.
 `note("CFG-09", "ignored")` (a fixture) records what a target does where an INFO rule leaves it open.

@@ -1,0 +1,86 @@
+"""The command lines that stand for a run: the pytest line behind `smaplab run`, and the one that runs a case again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from smap_conformance.target import REFERENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What a user can choose about a run, apart from where it goes."""
+
+    smap: str | None = None
+    smapd: str | None = None
+    level: str = "all"
+    only: str = ""
+    cases: tuple[str, ...] = ()
+    user: str | None = None
+    timeout_scale: float = 1.0
+    isolate: bool = True
+
+    def as_pytest_options(self) -> list[str]:
+        """For the plugin."""
+        chosen = (
+            ["--smap", self.smap, "--smapd", self.smapd] if self.smap and self.smapd else ["--smap-target", REFERENCE]
+        )
+        return [*chosen, "--smap-level", self.level, *self._others("--smap-")]
+
+    def as_run_options(self) -> list[str]:
+        """For `smaplab run`."""
+        chosen = ["--smap", self.smap, "--smapd", self.smapd] if self.smap and self.smapd else []
+        return [*chosen, *(["--level", self.level] if self.level != "all" else []), *self._others("--")]
+
+    def _others(self, prefix: str) -> list[str]:
+        options = [f"{prefix}only", self.only] if self.only else []
+        for case in self.cases:
+            options += [f"{prefix}case", case]
+        if self.user:
+            options += [f"{prefix}user", self.user]
+        if self.timeout_scale != 1.0:
+            options += [f"{prefix}timeout-scale", f"{self.timeout_scale:g}"]
+        return options if self.isolate else [*options, f"{prefix}no-isolation"]
+
+
+def pytest_line(choices: Choices, report: Path, workers: str | None) -> list[str]:
+    """The command that `run` stands for. No configuration file of the place where it is run has a say in it."""
+    line = [sys.executable, "-m", "pytest", "--pyargs", "smap_conformance", "-c", os.devnull, "--rootdir=."]
+    line += ["-p", "no:cacheprovider", *choices.as_pytest_options(), "--smap-report", str(report)]
+    return [*line, "-n", workers] if workers else line
+
+
+def smaplab_words() -> list[str]:
+    """How to call this very `smaplab` from a shell."""
+    beside = Path(sys.executable).with_name("smaplab")
+    if not os.access(beside, os.X_OK):
+        return [sys.executable, "-m", "smap_conformance"]
+    found = shutil.which("smaplab")
+    return ["smaplab"] if found and Path(found) == beside else [str(beside)]
+
+
+def again_line(config: pytest.Config, case: str) -> str:
+    """The line that runs one case again, to be pasted into a shell."""
+    smap, smapd = config.getoption("smap_program"), config.getoption("smapd_program")
+    choices = Choices(
+        smap=os.path.abspath(smap) if smap else None,  # noqa: PTH100 - not resolved: a link may be the point
+        smapd=os.path.abspath(smapd) if smapd else None,  # noqa: PTH100
+        cases=(case,),
+        user=config.getoption("smap_user"),
+        timeout_scale=config.getoption("smap_timeout_scale"),
+        isolate=not config.getoption("smap_no_isolation"),
+    )
+    return joined([*smaplab_words(), "run", *choices.as_run_options()])
+
+
+def joined(words: Sequence[str]) -> str:
+    """One line for a shell."""
+    return shlex.join(words)

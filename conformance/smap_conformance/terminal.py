@@ -1,0 +1,95 @@
+"""A run's results for a person at a terminal: the table, the failures, what was not measured, the last line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from smap_conformance import catalogue, results
+from smap_conformance.failure import shortened
+from smap_conformance.verdict import CaseResult, RuleResult, Verdict, counted
+
+COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.INFO: "cyan",
+    Verdict.NOT_MEASURED: "yellow",
+    Verdict.SHOULD_MISSED: "magenta",
+    Verdict.FAIL: "bold red",
+    Verdict.HARNESS_ERROR: "bold white on red",
+}
+PANELS_MAX = 8
+SECTION_LINES_MAX = 24
+LABELS = {"why:": "italic", "acceptable:": "green", "actual:": "red", "again:": "bold", "---": "dim"}
+
+
+def show(run: results.Run, console: Console, report: Path | None) -> None:
+    """Everything, the last line last. `report` is where the artefacts are kept."""
+    rules = catalogue.rules()
+    rolled = run.rules(rules)
+    console.print(matrix(run.target, rolled, console.width))
+    bad = sorted((case for case in run.cases if case.heaviest in results.BAD), key=_worst_first)
+    for case in bad[:PANELS_MAX]:
+        console.print(panel(case))
+    for case in bad[PANELS_MAX:]:
+        console.print(Text(f"{case.heaviest.value}: {case.case}: {case.line}", COLOURS[case.heaviest]), soft_wrap=True)
+    for reason, cases in run.not_measured().items():
+        console.print(Text(f"not measured ({counted(len(cases), 'case')}): {reason}", "yellow"), soft_wrap=True)
+    if unjudged := Counter(rule.chapter for rule in run.unjudged(rules)):
+        chapters = ", ".join(f"{chapter} {count}" for chapter, count in unjudged.items())
+        console.print(f"not judged yet: {chapters} (`smaplab list --untested` says why)", style="dim", soft_wrap=True)
+    if report is not None:
+        console.print(Text(f"report: {report}"), soft_wrap=True)
+    count = Counter(rule.verdict for rule in rolled)
+    verdicts = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
+    console.print(f"{counted(len(rolled))} judged by {counted(len(run.cases), 'case')}: {verdicts or 'none'}")
+    conclusion = run.conclusion(rules)
+    style = (
+        "bold red" if conclusion.status else "bold yellow" if "as far as measured" in conclusion.line else "bold green"
+    )
+    console.print(Text(conclusion.line, style), soft_wrap=True)
+
+
+def _worst_first(case: CaseResult) -> tuple[int, str]:
+    return -case.heaviest.weight, case.case
+
+
+def matrix(name: str, rolled: list[RuleResult], width: int) -> Table:
+    """A row a rule: one line for what is kept, as many as it takes for what is not."""
+    table = Table(title=f"{name} against the rules", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rule", no_wrap=True)
+    if wide := width >= 100:
+        table.add_column("level", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("cases", justify="right", no_wrap=True)
+    table.add_column("in a line", ratio=1)
+    for rule in rolled:
+        kept = rule.verdict is Verdict.PASS
+        line = Text(rule.line, "dim" if kept else "", no_wrap=kept, overflow="ellipsis" if kept else "fold")
+        cells = [rule.rule.id, *([rule.rule.level.value] if wide else [])]
+        table.add_row(*cells, Text(rule.verdict.value, COLOURS[rule.verdict]), str(rule.cases), line)
+    return table
+
+
+def panel(case: CaseResult) -> Panel:
+    """One failing case: its text with the sections shortened and the labels marked. A missed SHOULD is told briefly."""
+    text = Text()
+    brief = case.heaviest is Verdict.SHOULD_MISSED
+    for block in case.detail.split("\n\n"):
+        lines = block.splitlines()
+        if brief and block.startswith("---"):
+            continue
+        for line in shortened(lines, SECTION_LINES_MAX):
+            style = next((style for label, style in LABELS.items() if line.startswith(label)), "")
+            text.append(line + "\n", style)
+        text.append("" if lines and lines[0].startswith("--- ") and len(lines) == 1 else "\n")
+    text.rstrip()
+    ids = ", ".join(rule for rule, verdict in case.verdicts.items() if verdict is case.heaviest)
+    title = f"{case.heaviest.value} {ids}"
+    return Panel(text, title=escape(title), title_align="left", border_style=COLOURS[case.heaviest])

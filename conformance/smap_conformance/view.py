@@ -1,0 +1,44 @@
+"""The target's view of the file system: a small /dev with our log in it, and a /usr/local/etc of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from smap_conformance import namespace
+from smap_conformance.reach import veil
+
+NETPERM_PATH = Path("/usr/local/etc/netperm-table")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def make_devices() -> None:
+    """Cover /dev with the few devices that a firewall program needs, and none of the machine's log."""
+    keep = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    dev = Path("/dev")
+    try:
+        namespace.mount("tmpfs", dev, "tmpfs", namespace.MS_NOSUID, "mode=755,size=64k")
+        there = {entry.name for entry in os.scandir(keep)}
+        for name in sorted(there.intersection(DEVICES)):
+            (dev / name).touch()
+            namespace.bind(f"/proc/self/fd/{keep}/{name}", dev / name)
+        for name in ("pts", "shm"):
+            (dev / name).mkdir()
+            with contextlib.suppress(OSError):
+                namespace.bind(f"/proc/self/fd/{keep}/{name}", dev / name)
+        for name, where in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+            (dev / name).symlink_to(f"/proc/self/{where}")
+    finally:
+        os.close(keep)
+
+
+def own_local_etc() -> None:
+    """Let /usr/local/etc be ours, so that a table may appear there and disappear."""
+    where = NETPERM_PATH.parent
+    existing = next(parent for parent in (where, *where.parents) if parent.is_dir())
+    veil(existing)
+    where.mkdir(parents=True, exist_ok=True)
+    if existing == where and NETPERM_PATH.exists():
+        namespace.unmount(NETPERM_PATH)
+        NETPERM_PATH.unlink()
