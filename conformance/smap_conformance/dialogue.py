@@ -9,13 +9,12 @@ import contextlib
 import re
 import socket
 import struct
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from smap_conformance.expect import Miss, Overdue
+from smap_conformance.unread import unread_bytes
 
 REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
 REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
@@ -104,13 +103,13 @@ class Dialogue:
             reads = reads and self.wait_read()
 
     def wait_read(self, within_s: float = 1.0) -> bool:
-        """Wait until the target has read all that was sent, as the kernel's table of sockets tells.
+        """Wait until the target has read all that was sent, as the kernel tells.
 
         False when it has not within the bound: it may be busy, which is no fault. Segments that are parted by this
         reach the target's read(2) one by one.
         """
         end = time.monotonic() + within_s
-        while (waiting := _unread_bytes(self._socket)) != 0:
+        while (waiting := unread_bytes(self._socket)) != 0:
             if waiting is None or time.monotonic() > end:
                 return False
             time.sleep(0)
@@ -242,23 +241,6 @@ class Dialogue:
     def close(self) -> None:
         """Close our end."""
         self._socket.close()
-
-
-def _unread_bytes(client: socket.socket) -> int | None:
-    """What lies unread at the other end of a loopback connection; None where the kernel's table does not tell."""
-    try:
-        (host, port), (peer_host, peer_port) = client.getsockname(), client.getpeername()
-        table = Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return None
-    ends = f" {_in_hexadecimal(peer_host)}:{peer_port:04X} {_in_hexadecimal(host)}:{port:04X} "
-    row = next((line for line in table.splitlines() if ends in line), None)
-    return int(row.split()[4].partition(":")[2], 16) if row else None
-
-
-def _in_hexadecimal(host: str) -> str:
-    """An IPv4 address as /proc/net/tcp writes it: the number as this machine keeps it."""
-    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
 
 
 def stuffed(body: bytes) -> bytes:

@@ -3,9 +3,9 @@
     python tests/reference/kill_at_random.py [KILLS [SEED]]
 
 Clients send messages through a smap in wait mode and remember which ones got 250. When all kills are done, smapd is
-left alone until the spool directory is empty of whole files. Lost is what was promised and is neither with the mailer
-nor in baddir; partial is what either has and is not a whole message; delivered twice is allowed. Prints the counts; exit
-status 1 when anything was lost or partial.
+left alone until the spool directory is empty of whole files. Lost is what was promised and is neither with the
+mailer nor in baddir; partial is what either has and is not a whole message; delivered twice is allowed. Prints the
+counts; exit status 1 when anything was lost or partial.
 """
 
 import contextlib

@@ -5,6 +5,7 @@ Every failure says what was sent, what would have been acceptable, and what came
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,13 @@ def expect_replies(
         acceptable = f"{len(wanted)} replies: {', '.join(one.words for one in wanted)}"
         actual = f"{len(replies)}: {', '.join(map(str, replies[:20])) or 'none'}"
         raise Miss(f"replies to {what}", acceptable, actual, rule)
+
+
+def hear(session: Dialogue, for_s: float) -> None:
+    """Read, and let pass, what comes until it has been quiet for that long."""
+    with contextlib.suppress(Miss):
+        while session.line(for_s) is not None:
+            pass
 
 
 def still_alive(session: Dialogue, after: object) -> None:

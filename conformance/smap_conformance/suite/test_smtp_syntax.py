@@ -141,7 +141,7 @@ def test_a_bare_lf_ends_every_command_or_none(place: Place) -> None:
     nothing_taken(place, "commands only")
 
 
-def _bare_lf(line: bytes, replies: list[Reply]) -> str:
+def _bare_lf(line: bytes, replies: list[Reply]) -> str:  # noqa: RET503 - a miss is the end
     """What became of `line LF NOOP CRLF QUIT CRLF`."""
     ways = {
         "it ends the line": [OK, OK, CLOSING],
