@@ -365,8 +365,14 @@ def _typed(kind: type[Any], plain: dict[str, Any]) -> Any:
         meant = str(each.type)
         if not isinstance(value, _MEANT[meant]) or (meant == "int" and isinstance(value, bool)):
             raise ValueError(f"field {name!r} is no {meant}")
-        given[name] = value.encode("latin-1") if meant == "bytes" else tuple(value) if meant[:5] == "tuple" else value
+        given[name] = _meant(value, meant)
     return kind(**given)
+
+
+def _meant(value: Any, meant: str) -> Any:
+    if meant == "bytes":
+        return value.encode("latin-1")
+    return tuple(value) if meant.startswith("tuple") else value
 
 
 def _own(event: Event) -> Iterable[tuple[str, Any]]:
