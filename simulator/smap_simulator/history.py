@@ -328,11 +328,12 @@ def _event(line: str, place: str) -> Event:
     try:
         plain = json.loads(line)
         kind = KINDS[plain.pop("event")]
-        return _typed(kind, plain)
+        event: Event = _typed(kind, plain)
     except KeyError as error:
         raise HistoryError(f"{place}: no event {error}; the events are {' '.join(KINDS)}") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise HistoryError(f"{place}: {error}; the line is damaged") from None
+    return event
 
 
 def _plain(value: Any) -> dict[str, Any]:
