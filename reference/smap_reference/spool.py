@@ -178,6 +178,8 @@ def set_aside(disk: "Disk", name: str, baddir: str) -> str:
     Without a journal the old name can leave the disk before the new one is on it. So a second name in baddir, on the
     disk before the rename begins, holds the message until the rename is there too.
     """
+    if _is_spool(disk, baddir):  # the table has changed since smapd looked; a name moved onto itself would be removed
+        raise OSError(errno.EINVAL, "baddir is the spool directory")
     hold = _hold(disk, name, baddir)
     try:
         sync_directory(disk, baddir)  # G5 set aside: held there before it can be missing here
@@ -189,6 +191,14 @@ def set_aside(disk: "Disk", name: str, baddir: str) -> str:
     sync_directory(disk, SPOOL)  # G5 … and only then not here: it does not come back
     disk.unlink(hold)
     return new
+
+
+def _is_spool(disk: "Disk", directory: str) -> bool:
+    fd = disk.open(directory, O_RDONLY | O_DIRECTORY)
+    try:
+        return is_same(disk.fstat(fd), disk.lstat(SPOOL))
+    finally:
+        disk.close(fd)
 
 
 def _hold(disk: "Disk", name: str, baddir: str) -> str:
