@@ -83,6 +83,9 @@ class Disk:
     def unlink(self, name: str) -> None:
         os.unlink(name)
 
+    def link(self, name: str, new: str) -> None:
+        os.link(name, new, follow_symlinks=False)
+
     def rename(self, name: str, new: str) -> None:
         _rename_noreplace(name, new)
 
