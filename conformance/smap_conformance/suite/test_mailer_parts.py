@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -69,7 +70,8 @@ def test_each_of_many_recipients_is_handed_over_once(place: Place) -> None:
     place.wait_gone(letter.file)
     where = {recipient: number for number, recipient in enumerate(letter.recipients)}
     parts = sorted(parts_of(place, letter), key=lambda part: where.get((*part.recipients, b"")[0], -1))
-    expect("runs of the mailer", len(parts), such_that("more than one: they do not fit one", lambda n: n > 1))
+    if sum(map(len, letter.recipients)) > os.sysconf("SC_ARG_MAX"):  # not where the stack is larger than usual
+        expect("runs of the mailer", len(parts), such_that("more than one: they do not fit one", lambda n: n > 1))
     handed = [recipient for part in parts for recipient in part.recipients]
     expect("recipients over all runs", len(handed), exactly(RECIPIENTS))
     wrong = [(one, other) for one, other in zip(handed, letter.recipients, strict=True) if one != other]
