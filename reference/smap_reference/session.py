@@ -191,11 +191,11 @@ class Session:
         end = self._input.find(b"\n") + 1
         if not end:
             if len(self._input) > limit.COMMAND_LINE_BYTES_MAX:
-                self._line = bytes(self._input[: limit.COMMAND_LINE_BYTES_MAX])
+                self._line = bytes(self._input)
                 self._input.clear()
                 if not self._skipping:
                     self._skipping = True
-                    self._refuse(reply.LINE_TOO_LONG)
+                    self._answer(command.parse(self._line))
             return bool(self._ready)
         line = bytes(self._input[:end])
         del self._input[:end]
