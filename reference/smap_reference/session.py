@@ -250,9 +250,10 @@ class Session:
     def _rcpt(self, recipient: bytes) -> Reply:
         if self._recipients_max is not None and len(self._recipients) >= self._recipients_max:
             return reply.TOO_MANY_RECIPIENTS
-        self._heading_bytes += envelope.size_bytes(recipient)
-        if self._heading_bytes > limit.HEADING_BYTES_MAX:
+        heading_bytes = self._heading_bytes + envelope.size_bytes(recipient)
+        if heading_bytes > limit.HEADING_BYTES_MAX:
             return reply.TOO_MANY_RECIPIENTS
+        self._heading_bytes = heading_bytes
         self._recipients.append(recipient)
         return reply.RECIPIENT_OK
 
