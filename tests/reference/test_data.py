@@ -9,7 +9,9 @@ from model import body_of, stuffed
 from playing import cut
 from smap_reference.data import Stream
 
-PIECES = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\0", b"a", b"\r\n", b"\r\n.", b"\n.\n", b"\r\n.\r"]), max_size=30)
+PIECES = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"\0", b"a", b"\r\n", b"\r\n.", b"\n.\n", b"\r\n.\r"]), max_size=30
+)
 TEXTS = PIECES.map(b"".join) | st.binary(max_size=60)
 PLACES = st.lists(st.integers(0, 80), max_size=8)
 END = b"\r\n.\r\n"

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from smap_reference.netperm import parse
-from smap_reference.posix.machine import Processes
 from smap_reference.posix.peer import Peer
 
 NUMBER_MAX = 2**63 - 1
