@@ -82,9 +82,9 @@ class Model:
     def _answer(self, asked: Command | Reply) -> Reply:
         if isinstance(asked, Reply):
             return asked
-        plain = {b"NOOP": reply.OK, b"VRFY": reply.NOT_VERIFIED, b"QUIT": reply.CLOSING}
-        if asked.verb in plain:
-            return plain[asked.verb]
+        said = {b"NOOP": reply.OK, b"VRFY": reply.NOT_VERIFIED, b"QUIT": reply.CLOSING}.get(
+            asked.verb, reply.OUT_OF_ORDER
+        )
         if asked.verb in (b"HELO", b"EHLO", b"RSET"):
             self._greeted |= asked.verb != b"RSET"
             self._sender, self._recipients = None, []
@@ -97,7 +97,7 @@ class Model:
                 return reply.TOO_MANY_RECIPIENTS
             self._recipients.append(asked.argument)
             return reply.RECIPIENT_OK
-        return reply.OUT_OF_ORDER
+        return said
 
     def _begin(self) -> bool:
         refusal = self._faults.begin.get(self._begun)

@@ -12,8 +12,9 @@ from smap_reference.reply import Reply
 REPLIES = {value for value in vars(reply).values() if isinstance(value, Reply)}
 
 WORDS = st.sampled_from([
-    b"MAIL", b"RCPT", b"HELO", b"GET", b"NOOP", b" ", b"FROM:", b"TO:", b"<", b">", b"@", b":", b",", b"a", b"x.example",
-    b"-", b"|", b"/", b"~", b".", b'"', b"\\", b"[", b"]", b"\t", b"\r", b"\n", b"\0", b"\xe9", b"SIZE=1", b"a" * 300,
+    b"MAIL", b"RCPT", b"HELO", b"GET", b"NOOP", b" ", b"FROM:", b"TO:", b"<", b">", b"@", b":", b",", b"a",
+    b"x.example", b"a" * 300,
+    b"-", b"|", b"/", b"~", b".", b'"', b"\\", b"[", b"]", b"\t", b"\r", b"\n", b"\0", b"\xe9", b"SIZE=1",
 ])  # fmt: skip
 LINES = (st.lists(WORDS, max_size=12).map(b"".join) | st.binary(max_size=40)).flatmap(
     lambda line: st.sampled_from(
