@@ -109,8 +109,9 @@ class Model:
 
     def _end(self, body: bytes) -> None:
         number = self._begun - 1
-        too_big = self._bytes_max is not None and len(body) > self._bytes_max
-        refusal = (body and self._faults.append.get(number)) or (too_big and reply.TOO_BIG)
+        refusal = self._faults.append.get(number) if body else None
+        if self._bytes_max is not None and len(body) > self._bytes_max:
+            refusal = reply.TOO_BIG
         refusal = refusal or self._faults.finish.get(number)
         if not refusal:
             assert self._sender is not None

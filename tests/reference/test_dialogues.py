@@ -53,14 +53,14 @@ def test_the_names_of_the_cases_are_their_own() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_dialogue(case: Case, way: str) -> None:
     pieces: Callable[[bytes], Iterable[bytes]] = WAYS[way]
-    limits = {"message_bytes_max": case.message_bytes_max, "recipients_max": case.recipients_max}
-    seen = play(pieces(case.sent), **limits)
+    size, recipients = case.message_bytes_max, case.recipients_max
+    seen = play(pieces(case.sent), message_bytes_max=size, recipients_max=recipients)
     assert seen.codes() == case.wanted()
     assert seen.messages == list(case.messages)
     assert seen.left == case.left
     # The model is held to the table too: it judges the dialogues that nobody wrote down.
     sent = case.sent + (GARBAGE if "garbage" in way else b"")
-    assert seen == expected(sent, **limits)
+    assert seen == expected(sent, message_bytes_max=size, recipients_max=recipients)
 
 
 @given(SENT, PLACES, LIMIT, st.none() | st.integers(1, 2))
