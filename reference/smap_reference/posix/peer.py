@@ -8,6 +8,8 @@ import time
 
 from .. import limit
 
+_POLL_S_MAX = 86400  # poll(2) takes an int of milliseconds, which `timeout` may be beyond; then it is asked again
+
 
 class Peer:
     """The client on a connected stream socket."""
@@ -37,13 +39,12 @@ class Peer:
     def _wait(self, event: int, until_s: float | None) -> None:
         """Wait for the socket, however the client spaces its bytes."""
         self._poll.register(self._socket, event)
-        remaining_ms = None
-        if until_s is not None:
-            remaining_ms = max(0, int((until_s - time.monotonic()) * 1000) + 1)
-            if time.monotonic() >= until_s:
+        while True:
+            remaining_s = None if until_s is None else until_s - time.monotonic()
+            if remaining_s is not None and remaining_s <= 0:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        if not self._poll.poll(remaining_ms):
-            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            if self._poll.poll(None if remaining_s is None else int(min(remaining_s, _POLL_S_MAX) * 1000) + 1):
+                return
 
     def leave(self) -> None:
         """Say that nothing more comes, and take what has arrived, so that the last reply is not lost to a reset."""
