@@ -118,5 +118,3 @@ def _shared(lib: str) -> mmap.mmap:
     memory = mmap.mmap(fd, _MEMORY_BYTES)
     os.close(fd)
     return memory
-
-

@@ -11,7 +11,7 @@ _ENTER = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs "$0/dev"
 for node in null zero random urandom tty; do touch "$0/dev/$node"; mount --bind "/dev/$node" "$0/dev/$node"; done
-ln -s /proc/self/fd "$0/dev/fd"
+mkdir -m 1777 "$0/dev/shm"
 if [ -S "$0/log" ]; then touch "$0/dev/log"; mount --bind "$0/log" "$0/dev/log"; fi
 mount --rbind "$0/dev" /dev
 exec "$@"
@@ -27,11 +27,12 @@ class Log:
         (folder / "dev").mkdir(parents=True)
         self.before = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", _ENTER, str(folder)]
         self.lines: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread: threading.Thread | None = None
         if is_there:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.bind(str(folder / "log"))
             (folder / "log").chmod(0o666)
+            self._thread = threading.Thread(target=self._listen, daemon=True)
             self._thread.start()
 
     def _listen(self) -> None:
@@ -55,14 +56,13 @@ class Log:
 
     def close(self) -> None:
         """The daemon is gone. What it bound to is there no more; programs that were connected get refusals."""
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._socket.shutdown(socket.SHUT_RDWR)
             self._thread.join()
-        self._socket.close()
+            self._thread = None
+            self._socket.close()
 
 
 def pid_of(line: str) -> int:
     """The process that a log line is from."""
     return int(line.partition("[")[2].partition("]")[0])
-
-

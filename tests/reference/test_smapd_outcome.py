@@ -2,49 +2,28 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from own_log import Log
 from own_mailer import Mailer, files, heading, message, put
-from programs import Installation, installation, until
+from programs import Installation, until
 from smap_simulator.mailer import EXITS, SIGNALS
 
 KEPT = {66, 71, 72, 73, 74, 75}  # as the manual page has it, written out again
+StartSmapd = Callable[..., int]
 SCAN_ONCE = {"wakeup": 3600}
 
 
-@pytest.fixture
-def place(root: None) -> Iterator[Installation]:
-    with installation() as built:
-        yield built
-
-
-@pytest.fixture
-def log(place: Installation) -> Iterator[Log]:
-    log = Log(place.root)
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def mailer(place: Installation) -> Mailer:
-    return Mailer(place)
-
-
-def run(place: Installation, log: Log, mailer: Mailer, **clauses: object) -> int:
-    """Start smapd; its process id."""
-    place.table(smapd={"sendmail": mailer.path, **clauses})
-    return place.start(*log.before, place.smapd).pid
-
-
-def test_every_exit_status_and_signal_has_its_outcome(place: Installation, log: Log, mailer: Mailer) -> None:
+def test_every_exit_status_and_signal_has_its_outcome(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
     for status in EXITS:
         message(place, f"exit{status}", f"exit-{status}@a.example")
     for number in SIGNALS:
         message(place, f"signal{number}", f"signal-{number}@a.example")
-    run(place, log, mailer, **SCAN_ONCE)
+    smapd(**SCAN_ONCE)
     # The shell that says 128 + n for a child is the mailer's own business: here it is the mailer itself that dies.
     for status in EXITS:
         event = "delivered" if status == 0 else "kept" if status in KEPT else "aside"
@@ -60,37 +39,37 @@ def test_every_exit_status_and_signal_has_its_outcome(place: Installation, log: 
     assert {path.stat().st_mode & 0o7777 for path in (*place.spool.iterdir(), *place.baddir.iterdir())} == {0o755}
 
 
-def test_what_the_mailer_gets(place: Installation, log: Log, mailer: Mailer) -> None:
+def test_what_the_mailer_gets(place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd) -> None:
     body = b"Received: x\n.\n..\nFROM you\n\0\xff\r no line end"
     put(place.spool, "one", heading("<>", "a@b.example", "c") + body)
-    run(place, log, mailer, sendmail=f"{mailer.path} -i")
+    smapd(sendmail=f"{mailer.path} -i")
     log.seen(" delivered file=one from=<> to=<a@b.example>,<c> recipients=2")
-    (run_,) = mailer.runs()
-    assert run_.arguments == ["-i", "-f", "<>", "a@b.example", "c"]
-    assert run_.message == body
-    assert set(run_.environment) - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH"}
+    (run,) = mailer.runs()
+    assert run.arguments == ["-i", "-f", "<>", "a@b.example", "c"]
+    assert run.message == body
+    assert set(run.environment) - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH"}
     until("an empty spool directory", lambda: not files(place.spool))
 
 
 def test_a_long_list_is_split_in_order_and_each_mailer_gets_the_whole_message(
-    place: Installation, log: Log, mailer: Mailer
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
 ) -> None:
     recipients = [f"{'r' * 50}{number}@{'d' * 200}.example" for number in range(1000)]
     message(place, "long", "s@b.example", *recipients)
-    run(place, log, mailer)
+    smapd()
     log.seen(" delivered file=long ")
     runs = mailer.runs()
     assert len(runs) > 1
-    assert all(run_.arguments[:2] == ["-f", "s@b.example"] and run_.message == b"long\n" for run_ in runs)
-    assert all(sum(len(word) + 9 for word in run_.arguments[2:]) <= 96 << 10 for run_ in runs)
-    parts = sorted((run_.arguments[2:] for run_ in runs), key=lambda part: recipients.index(part[0]))
+    assert all(run.arguments[:2] == ["-f", "s@b.example"] and run.message == b"long\n" for run in runs)
+    assert all(sum(len(word) + 9 for word in run.arguments[2:]) <= 96 << 10 for run in runs)
+    parts = sorted((run.arguments[2:] for run in runs), key=lambda part: recipients.index(part[0]))
     assert [word for part in parts for word in part] == recipients
 
 
-def test_one_part_refused_sets_all_aside(place: Installation, log: Log, mailer: Mailer) -> None:
+def test_one_part_refused_sets_all_aside(place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd) -> None:
     recipients = [f"{'r' * 50}{number}@{'d' * 200}.example" for number in range(1000)]
     message(place, "long", "exit-67@a.example", *recipients)
-    run(place, log, mailer)
+    smapd()
     log.seen(" aside file=long ")
     assert len(mailer.runs()) == 1
     assert (place.baddir / "long").read_bytes() == heading("exit-67@a.example", *recipients) + b"long\n"
@@ -106,7 +85,7 @@ def test_one_part_refused_sets_all_aside(place: Installation, log: Log, mailer: 
     ],
 )
 def test_no_mailer_keeps_the_message(
-    place: Installation, log: Log, mailer: Mailer, what: bytes | str | None, reason: str
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd, what: bytes | str | None, reason: str
 ) -> None:
     mailer.path.unlink()
     if isinstance(what, bytes):
@@ -115,16 +94,16 @@ def test_no_mailer_keeps_the_message(
     elif what:
         mailer.path.mkdir()
     message(place, "one")
-    run(place, log, mailer, **SCAN_ONCE)
+    smapd(**SCAN_ONCE)
     assert log.seen(" error file=one ").endswith(f'reason="{reason}"')
     assert files(place.spool) == {"one"}
 
 
 def test_a_mailer_that_hangs_is_killed_with_its_group_and_the_message_kept(
-    place: Installation, log: Log, mailer: Mailer
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
 ) -> None:
     message(place, "one", "hang@a.example")
-    run(place, log, mailer, mailertime=1, **SCAN_ONCE)
+    smapd(mailertime=1, **SCAN_ONCE)
     assert log.seen(" kept file=one ").endswith('reason="mailer: killed by signal 9"')
     child = int((mailer.folder / "child").read_text("ascii"))
     until("the mailer's child to be gone", lambda: not is_running(child))
@@ -139,26 +118,30 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def test_without_baddir_what_is_refused_is_kept(place: Installation, log: Log, mailer: Mailer) -> None:
+def test_without_baddir_what_is_refused_is_kept(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
     message(place, "one", "exit-67@a.example")
-    run(place, log, mailer, baddir=None, **SCAN_ONCE)
+    smapd(baddir=None, **SCAN_ONCE)
     assert log.seen(" kept file=one ").endswith('reason="mailer: exit status 67"')
     assert files(place.spool) == {"one"}
 
 
-def test_in_baddir_nothing_is_replaced(place: Installation, log: Log, mailer: Mailer) -> None:
+def test_in_baddir_nothing_is_replaced(place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd) -> None:
     put(place.baddir, "one", b"an older one")
     put(place.baddir, "one.1", b"another")
     message(place, "one", "exit-67@a.example")
-    run(place, log, mailer)
+    smapd()
     assert " as=one.2 " in log.seen(" aside file=one ")
     assert (place.baddir / "one").read_bytes() == b"an older one"
     assert (place.baddir / "one.1").read_bytes() == b"another"
     assert (place.baddir / "one.2").read_bytes().endswith(b"BODY\none\n")
 
 
-def test_a_baddir_that_went_away_keeps_the_message(place: Installation, log: Log, mailer: Mailer) -> None:
-    run(place, log, mailer)
+def test_a_baddir_that_went_away_keeps_the_message(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
+    smapd()
     log.seen(" started ")
     place.baddir.rmdir()
     message(place, "one", "exit-67@a.example")
@@ -180,17 +163,19 @@ def test_a_baddir_that_went_away_keeps_the_message(place: Installation, log: Log
     ],
 )
 def test_a_heading_that_cannot_be_read_is_never_mailed(
-    place: Installation, log: Log, mailer: Mailer, text: bytes
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd, text: bytes
 ) -> None:
     put(place.spool, "odd", text)
-    run(place, log, mailer)
+    smapd()
     assert 'reason="heading: line ' in log.seen(" aside file=odd ")
     assert mailer.runs() == []
     assert (place.baddir / "odd").read_bytes() == text
 
 
-def test_delivered_but_not_removable_is_not_delivered_again(place: Installation, log: Log, mailer: Mailer) -> None:
-    smapd = run(place, log, mailer)
+def test_delivered_but_not_removable_is_not_delivered_again(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
+    pid = smapd()
     log.seen(" started ")
     message(place, "one", "gate@a.example")
     mailer.wait_for_runs(1)
@@ -206,6 +191,6 @@ def test_delivered_but_not_removable_is_not_delivered_again(place: Installation,
     message(place, "one")
     mailer.wait_for_runs(2)
     until("the file to be removed", lambda: not files(place.spool))
-    os.kill(smapd, signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
     log.seen("stopped")
     assert log.count(" delivered file=one ") == 2
