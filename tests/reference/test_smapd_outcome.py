@@ -85,14 +85,15 @@ def test_one_part_refused_sets_all_aside(place: Installation, log: Log, mailer: 
     ],
 )
 def test_no_mailer_keeps_the_message(
-    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd, what: bytes | str | None, reason: str
+    place: Installation, log: Log, smapd: StartSmapd, what: bytes | str | None, reason: str
 ) -> None:
-    mailer.path.unlink()
+    mailer = place.root / "mailer"
+    mailer.unlink()
     if isinstance(what, bytes):
-        mailer.path.write_bytes(what)
-        mailer.path.chmod(0o755)
+        mailer.write_bytes(what)
+        mailer.chmod(0o755)
     elif what:
-        mailer.path.mkdir()
+        mailer.mkdir()
     message(place, "one")
     smapd(**SCAN_ONCE)
     assert log.seen(" error file=one ").endswith(f'reason="{reason}"')

@@ -235,9 +235,8 @@ def test_no_more_deliveries_at_a_time_than_the_table_says(
         message(place, f"m{number}", "gate@a.example")
     pid = smapd(deliveries=2)
     mailer.wait_for_runs(2)
-    log_of_children = Path(f"/proc/{pid}/task/{pid}/children")
-    assert len(log_of_children.read_text("ascii").split()) == 2
-    until("another scan", lambda: True)
+    until("smapd to sleep", lambda: "\nState:\tS " in status_of(pid))
+    assert len(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()) == 2
     mailer.open_gate()
     log.seen(" delivered ", times=5)
     assert len(mailer.runs()) == 5

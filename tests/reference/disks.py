@@ -1,0 +1,112 @@
+"""The machine's disk, watched and hurt: which calls the code under test makes, and what it does when one fails.
+
+`Watched` stands before a real Disk, writes down each call, and lets the n-th one fail. What fails is not executed,
+as with a kernel that refuses; `after` lets it fail after its effect, as a close or an fsync may.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smap_reference.posix.machine import System
+
+PATH_CALLS = {"open", "lstat", "unlink", "rename", "listdir"}
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
+
+
+class Watched:
+    """A Disk that writes down its calls as (name, what it was called with but for descriptors)."""
+
+    def __init__(self, disk: Any, *, fail_at: int = 0, with_errno: int = errno.EIO, after: bool = False) -> None:
+        self._disk = disk
+        self._fail_at, self._errno, self._after = fail_at, with_errno, after
+        self.calls: list[tuple[Any, ...]] = []
+        self.failed: tuple[Any, ...] | None = None  # the call that did
+        self.left_open: set[int] = set()
+
+    def __getattr__(self, call: str) -> Any:
+        real = getattr(self._disk, call)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            shown = arguments if call in PATH_CALLS else arguments[1:]
+            self.calls.append((call, *shown, *named.values()))
+            is_due = len(self.calls) == self._fail_at
+            if is_due:
+                self.failed = self.calls[-1]
+                if not self._after:
+                    raise OSError(self._errno, os.strerror(self._errno))
+            result = real(*arguments, **named)
+            self._note(call, arguments, result)
+            if is_due:
+                raise OSError(self._errno, os.strerror(self._errno))
+            return result
+
+        return watched
+
+    def _note(self, call: str, arguments: tuple[Any, ...], result: Any) -> None:
+        if call == "open":
+            self.left_open.add(result)
+        elif call == "close":
+            self.left_open.discard(arguments[0])
+
+    @property
+    def names(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.info = self.warning = self.error = self.lines.append
+
+
+class OnDisk(System):
+    """The machine, but for its disk and its log."""
+
+    def __init__(self, disk: Any, clock: Any = None) -> None:
+        self.lines = Lines()
+        super().__init__(self.lines, {})
+        self.disk = disk
+        self.clock = clock or self.clock
+
+
+class StoppedClock:
+    """Time that stands still, so that names come again."""
+
+    def time(self) -> float:
+        return 1764000000.000001
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_is_private = False
+
+
+def _check(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, options: str) -> Iterator[Path]:
+    """A tmpfs with these options, for this process only: it is gone with it, whatever happens."""
+    global _is_private  # noqa: PLW0603 - a process can leave the machine's mounts once
+    if not _is_private:
+        _check(_libc.unshare(_CLONE_NEWNS))
+        _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+        _is_private = True
+    path = os.fsencode(directory)
+    _check(_libc.mount(b"tmpfs", path, b"tmpfs", ctypes.c_ulong(0), options.encode("ascii")))
+    try:
+        yield directory
+    finally:
+        _check(_libc.umount2(path, _MNT_DETACH))
