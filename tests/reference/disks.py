@@ -1,7 +1,7 @@
 """The machine's disk, watched and hurt: which calls the code under test makes, and what it does when one fails.
 
 `Watched` stands before a real Disk, writes down each call, and lets the n-th one fail. What fails is not executed,
-as with a kernel that refuses; `after` lets it fail after its effect, as a close or an fsync may.
+as with a kernel that refuses, or executed all the same, as a close that fails.
 """
 
 import contextlib
@@ -14,18 +14,21 @@ from typing import Any
 
 from smap_reference.posix.machine import System
 
+HOW = ("once", "after", "and unlink", "for good")
 PATH_CALLS = {"open", "lstat", "unlink", "rename", "listdir"}
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 
 
 class Watched:
-    """A Disk that writes down its calls as (name, what it was called with but for descriptors)."""
+    """A Disk that writes down its calls as (name, what it was called with but for descriptors), and may fail one."""
 
-    def __init__(self, disk: Any, *, fail_at: int = 0, with_errno: int = errno.EIO, after: bool = False) -> None:
+    def __init__(self, disk: Any, *, fail_at: int = 0, with_errno: int = errno.EIO, how: str = "once") -> None:
+        """`how` the call fails: once; once, after its effect; and each unlink too; and all that come, for good."""
+        assert how in HOW
         self._disk = disk
-        self._fail_at, self._errno, self._after = fail_at, with_errno, after
+        self.fail_at, self._errno, self._how = fail_at, with_errno, how
         self.calls: list[tuple[Any, ...]] = []
-        self.failed: tuple[Any, ...] | None = None  # the call that did
+        self.failed: tuple[Any, ...] | None = None  # the first call that did
         self.left_open: set[int] = set()
 
     def __getattr__(self, call: str) -> Any:
@@ -34,24 +37,32 @@ class Watched:
         def watched(*arguments: Any, **named: Any) -> Any:
             shown = arguments if call in PATH_CALLS else arguments[1:]
             self.calls.append((call, *shown, *named.values()))
-            is_due = len(self.calls) == self._fail_at
-            if is_due:
-                self.failed = self.calls[-1]
-                if not self._after:
-                    raise OSError(self._errno, os.strerror(self._errno))
+            is_due = self._is_due(call)
+            if is_due and (self._how != "after" or call == "open"):  # no kernel opens a file and says that it did not
+                raise OSError(self._errno, os.strerror(self._errno))
             result = real(*arguments, **named)
-            self._note(call, arguments, result)
+            if call == "open":
+                self.left_open.add(result)
+            elif call == "close":
+                self.left_open.discard(arguments[0])
             if is_due:
                 raise OSError(self._errno, os.strerror(self._errno))
             return result
 
         return watched
 
-    def _note(self, call: str, arguments: tuple[Any, ...], result: Any) -> None:
-        if call == "open":
-            self.left_open.add(result)
-        elif call == "close":
-            self.left_open.discard(arguments[0])
+    def _is_due(self, call: str) -> bool:
+        if len(self.calls) == self.fail_at:
+            self.failed = self.calls[-1]
+            return True
+        has_failed = self.failed is not None
+        return has_failed and (self._how == "for good" or (self._how == "and unlink" and call == "unlink"))
+
+    def close_all(self) -> None:
+        """What the kernel does when a process ends."""
+        for fd in self.left_open:
+            os.close(fd)
+        self.left_open.clear()
 
     @property
     def names(self) -> list[str]:
