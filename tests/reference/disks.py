@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from smap_reference.posix.machine import System
-
 HOW = ("once", "after", "and unlink", "for good")
 PATH_CALLS = {"open", "lstat", "unlink", "rename", "listdir"}
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
@@ -67,34 +65,6 @@ class Watched:
     @property
     def names(self) -> list[str]:
         return [call[0] for call in self.calls]
-
-
-class Lines:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.info = self.warning = self.error = self.lines.append
-
-
-class OnDisk(System):
-    """The machine, but for its disk and its log."""
-
-    def __init__(self, disk: Any, clock: Any = None) -> None:
-        self.lines = Lines()
-        super().__init__(self.lines, {})
-        self.disk = disk
-        self.clock = clock or self.clock
-
-
-class StoppedClock:
-    """Time that stands still, so that names come again."""
-
-    def time(self) -> float:
-        return 1764000000.000001
-
-    def monotonic(self) -> float:
-        return 0.0
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

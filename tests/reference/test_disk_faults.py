@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disks import HOW, OnDisk, Watched
+from disks import HOW, Watched
 from own_mailer import heading, put
 from smap_reference import netperm
 from smap_reference.posix.machine import Disk
 from smap_reference.smap import converse
 from smap_reference.smapd import Daemon, deliver
+from stand_ins import ENVELOPE, Mailers, OnDisk, Peer
 
 ERRNOS = [
     errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOLCK,
     errno.ESTALE,
 ]  # fmt: skip
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-ENVELOPE = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<r@b.example>\r\nDATA\r\n"
 # Two reads of a body, so two writes beside the heading's.
 MESSAGE = [b"HELO c.example\r\n" + ENVELOPE, b"first\r\n" * 1000, b"last\r\n.\r\n", b"QUIT\r\n"]
 BODY = b"first\n" * 1000 + b"last\n"
@@ -53,22 +53,6 @@ def empty(directory: Path) -> None:
 
 
 # smap
-
-
-class Peer:
-    """A client that sends its parts one by one, and keeps what it is told."""
-
-    address = "192.0.2.1"
-
-    def __init__(self, parts: list[bytes]) -> None:
-        self._parts = list(parts)
-        self.replies: list[bytes] = []
-
-    def recv(self, size_bytes: int, until_s: float | None) -> bytes:
-        return self._parts.pop(0) if self._parts else b""
-
-    def send(self, data: bytes, until_s: float | None) -> None:
-        self.replies.append(data)
 
 
 def smap_on(disk: Watched, parts: list[bytes]) -> list[int]:
@@ -145,24 +129,6 @@ def test_smap_goes_on_with_the_next_message(here: Path, number: int) -> None:
 
 
 # smapd's copy
-
-
-class Mailers:
-    """Processes in which each mailer ends with the given status."""
-
-    def __init__(self, status: int) -> None:
-        self._status = status
-        self.runs = 0
-
-    def getpid(self) -> int:
-        return 1
-
-    def spawn(self, argv: list[str], stdin: int) -> int:
-        self.runs += 1
-        return self.runs
-
-    def wait(self, until_s: float | None) -> tuple[int, int]:
-        return self.runs, self._status
 
 
 def copy_on(disk: Watched, status: int, here: Path) -> tuple[int, Mailers, list[str]]:

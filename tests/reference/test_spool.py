@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disks import OnDisk, StoppedClock, Watched, mounted
+from disks import Watched, mounted
 from smap_reference import limit
 from smap_reference.posix.machine import Disk
 from smap_reference.spool import Gathering, claim, is_current, is_whole, lock, remove, set_aside
 from smap_reference.system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY
+from stand_ins import OnDisk, StoppedClock
 
 TEXT = b"FROM a\nRCPT b\nBODY\nhello\n"
 SYNC_SPOOL = [("open", ".", O_RDONLY | O_DIRECTORY), ("fsync",), ("close",)]
