@@ -26,15 +26,21 @@ class Peer:
             pass  # not a TCP socket
 
     def recv(self, size_bytes: int, until_s: float | None) -> bytes:
-        self._wait(select.POLLIN, until_s)
-        return self._socket.recv(size_bytes)
+        try:
+            self._wait(select.POLLIN, until_s)
+            return self._socket.recv(size_bytes)
+        except OSError as error:
+            raise _lost(error) from error
 
     def send(self, data: bytes, until_s: float | None) -> None:
-        while data:
-            try:
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT, until_s)
+        try:
+            while data:
+                try:
+                    data = data[self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, until_s)
+        except OSError as error:
+            raise _lost(error) from error
 
     def _wait(self, event: int, until_s: float | None) -> None:
         """Wait for the socket, however the client spaces its bytes."""
@@ -56,6 +62,16 @@ class Peer:
         except OSError:
             pass
         self._socket.close()
+
+
+def _lost(error: OSError) -> OSError:
+    """Whatever the network says of the connection, the client is gone.
+
+    The kernel may say EHOSTUNREACH, ENETDOWN or EPROTO (tcp(7), ip(7)), which Python calls no ConnectionError.
+    """
+    if isinstance(error, TimeoutError | ConnectionError):
+        return error
+    return ConnectionError(error.errno, error.strerror)
 
 
 def _address(connection: "socket.socket") -> str:
