@@ -1,6 +1,6 @@
 """How smapd starts: as a daemon, or as the copy of one that delivers a single message."""
 
-import os
+import posix as os
 import sys
 
 from ..smapd import Daemon, deliver
@@ -10,6 +10,7 @@ from .machine import System
 from .syslog import Syslog, report_bugs_to
 
 _STANDARD_INPUT = 0
+_NULL = "/dev/null"
 
 
 def main() -> None:
@@ -50,15 +51,14 @@ def _start(log: Syslog) -> int:
     if not _is_supervised():
         _go_into_background(log)
     log.echo = False
-    table = os.environ.get("NETPERM_TABLE")
-    daemon = System(log, {"NETPERM_TABLE": table} if table else {})
+    daemon = System(log, identity.environment())
     daemon.processes.hold_signals()
     return Daemon(daemon, settings).run()
 
 
 def _open_standard_descriptors() -> None:
     """See that 0, 1 and 2 are open, so that no spool file is ever one of them by accident."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+    while (fd := os.open(_NULL, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
 
@@ -84,7 +84,7 @@ def _go_into_background(log: Syslog) -> None:
     os.setsid()
     if _fork():
         os._exit(os.EX_OK)
-    null = os.open(os.devnull, os.O_RDWR)
+    null = os.open(_NULL, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)

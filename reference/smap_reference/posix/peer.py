@@ -2,7 +2,7 @@
 
 import _socket as socket
 import errno
-import os
+import posix as os
 import select
 import time
 
