@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HOW = ("once", "after", "and unlink", "for good")
-PATH_CALLS = {"open", "lstat", "unlink", "rename", "listdir"}
+PATH_CALLS = {"open", "lstat", "unlink", "link", "rename", "listdir"}
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 
 

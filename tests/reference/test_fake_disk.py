@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyfakefs import helpers
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_os import FakeOsModule
+from pyfakefs.helpers import set_gid, set_uid
 from smap_reference import netperm
+from smap_reference.posix import machine
 from smap_reference.posix.machine import Disk
 from smap_reference.smap import converse
 from smap_reference.smapd import deliver
@@ -67,8 +68,9 @@ def disk(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     monkeypatch.setattr(FakeOsModule, "__getattr__", guarded)
     monkeypatch.setattr(ctypes, "CDLL", NoLibrary)
-    helpers.set_uid(1000)
-    helpers.set_gid(1000)
+    monkeypatch.setattr(machine, "os", os)  # it imports the C module beneath os, which pyfakefs does not stand in for
+    set_uid(1000)
+    set_gid(1000)
     for directory in ("/spool", "/spool/bad"):
         fs.create_dir(directory)
         own(fs, directory)
@@ -103,8 +105,6 @@ def test_the_guard_bites(name: str) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_the_guard_bites_in_the_reference_and_in_the_c_library() -> None:
-    from smap_reference.posix import machine  # noqa: PLC0415
-
     with pytest.raises(Escaped, match="setgroups"):
         machine.os.setgroups([])  # type: ignore[attr-defined]
     with pytest.raises(Escaped, match="unlink"):

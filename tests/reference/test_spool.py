@@ -19,6 +19,7 @@ from stand_ins import OnDisk, StoppedClock
 
 TEXT = b"FROM a\nRCPT b\nBODY\nhello\n"
 SYNC_SPOOL = [("open", ".", O_RDONLY | O_DIRECTORY), ("fsync",), ("close",)]
+NOT_THE_SPOOL = [("open", "bad", O_RDONLY | O_DIRECTORY), ("fstat",), ("lstat", "."), ("close",)]
 SYNC_BADDIR = [("open", "bad", O_RDONLY | O_DIRECTORY), ("fsync",), ("close",)]
 
 
@@ -108,11 +109,32 @@ def test_the_way_aside(here: Path) -> None:
     put("m")
     disk: Any = Watched(Disk())
     assert set_aside(disk, "m", "bad") == "m"
-    assert disk.calls == [("rename", "m", "bad/m"), *SYNC_BADDIR, *SYNC_SPOOL]
+    held = [("link", "m", "bad/.m.0"), *SYNC_BADDIR]
+    moved = [("rename", "m", "bad/m"), *SYNC_BADDIR, *SYNC_SPOOL]
+    assert disk.calls == [*NOT_THE_SPOOL, *held, *moved, ("unlink", "bad/.m.0")]
+    assert os.listdir("bad") == ["m"]
     assert Path("bad/m").read_bytes() == TEXT
 
 
 # Aside
+
+
+def test_aside_to_the_spool_directory_itself_keeps_the_message(here: Path) -> None:
+    put("m")
+    (here / "bad").rmdir()
+    (here / "bad").symlink_to(".")
+    with pytest.raises(OSError, match="baddir is the spool directory"):
+        set_aside(Disk(), "m", "bad")
+    assert Path("m").read_bytes() == TEXT
+
+
+def test_aside_a_hold_that_a_crash_left_is_used_and_anothers_is_not(here: Path) -> None:
+    put("m")
+    put("bad/.m.0", b"another file")
+    os.link("m", "bad/.m.1")
+    assert set_aside(Disk(), "m", "bad") == "m"
+    assert sorted(os.listdir("bad")) == [".m.0", "m"]
+    assert Path("bad/.m.0").read_bytes() == b"another file"
 
 
 def test_aside_nothing_is_replaced(here: Path) -> None:
@@ -141,7 +163,7 @@ def test_aside_a_move_that_a_power_cut_left_half_way_is_ended(here: Path, at: st
     assert set_aside(disk, "m", "bad") == Path(at).name
     assert not Path("m").exists()
     assert Path(at).read_bytes() == TEXT
-    assert disk.calls[-6:] == [*SYNC_BADDIR, *SYNC_SPOOL]  # it may never have been durable
+    assert disk.calls[-7:-1] == [*SYNC_BADDIR, *SYNC_SPOOL]  # it may never have been durable
 
 
 def test_aside_all_names_taken(here: Path) -> None:
