@@ -23,8 +23,8 @@ def body_of_every_kind() -> bytes:
     every = bytes(byte for byte in range(256) if byte not in b"\r\n")
     block = b"".join(
         (
-            every, b"\r\n.\r\n..\r\n...", every[:9], b"\r\n\r\n.x\r\n", b"y" * 998, b"\r\n", b"long " * 20000, b"\r\n\r",
-            every, b"\n\r\n",
+            every, b"\r\n.\r\n..\r\n...", every[:9], b"\r\n\r\n.x\r\n", b"y" * 998, b"\r\n", b"long " * 20000, b"\r\n",
+            b"\r", every, b"\n\r\n",
         )
     )  # fmt: skip
     return block * (BODY_BYTES // len(block) + 1)
@@ -44,7 +44,8 @@ def carry(place: Installation, log: Log, mailer: Mailer, body: bytes) -> dict[st
     client.sendall(body.replace(b"\r\n.", b"\r\n..") + b".\r\n")
     received = b""
     while received.count(b"\r\n") < 6:
-        assert (part := client.recv(4096)), received
+        part = client.recv(4096)
+        assert part, received
         received += part
     smap_kb = peak_kb(smap.pid)
     client.sendall(b"QUIT\r\n")
