@@ -19,7 +19,7 @@ PACKAGES = {"smap_reference": REFERENCE, "smap_simulator": SIMULATOR, "smap_conf
 # What touches the machine. `errno` is only numbers, and open to everybody; `time` is not: the clock is on the seam.
 MACHINE = {
     "os", "socket", "_socket", "fcntl", "signal", "_signal", "subprocess", "syslog", "pwd", "grp", "select", "time",
-    "ctypes", "pathlib", "shutil", "tempfile", "random", "threading", "multiprocessing",
+    "posix", "ctypes", "pathlib", "shutil", "tempfile", "random", "threading", "multiprocessing",
 }  # fmt: skip
 
 MODULE_LINES_MAX = 400
