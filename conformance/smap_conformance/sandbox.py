@@ -30,7 +30,7 @@ from smap_conformance import namespace, offspring
 from smap_conformance.logbook import Logbook
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
-from smap_conformance.view import NETPERM_PATH, make_devices, own_local_etc
+from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_local_etc
 
 WORK_PREFIX = "smaplab-work-"
 SWEEP_AFTER_S = 60.0
@@ -235,6 +235,18 @@ class Sandbox:
             else:
                 NETPERM_PATH.write_text(text, encoding="utf-8")
                 NETPERM_PATH.chmod(0o644)
+
+    @contextlib.contextmanager
+    def as_system_sendmail(self, program: Path) -> Iterator[None]:
+        """Put `program` in the place of the system's sendmail, in the target's view, for as long as this lasts."""
+        assert self._theirs >= 0, "only in a mount namespace: ask `means` first"
+        with self.target_view():
+            covered = cover_sendmail(program)
+        try:
+            yield
+        finally:
+            with self.target_view():
+                namespace.unmount(covered)
 
     def mount_disk(self, where: Path, size_bytes: int | None, inodes: int | None) -> None:
         """Mount a tmpfs of the given size below the work directory, for both views."""

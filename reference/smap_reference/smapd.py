@@ -207,8 +207,10 @@ class Daemon:
         else:
             self._running[pid] = name
             self._tried.add(name)
-        finally:
+        try:
             self._system.disk.close(fd)  # the lock goes on in the copy
+        except OSError as error:
+            self._error(name, error)
 
     def _copy_ended(self, pid: int, status: int) -> None:
         name = self._running.pop(pid, None)

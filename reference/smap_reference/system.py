@@ -78,6 +78,9 @@ class Disk(Protocol):
 
     def unlink(self, name: str) -> None: ...
 
+    def link(self, name: str, new: str) -> None:
+        """Give a file a second name; FileExistsError where `new` exists."""
+
     def rename(self, name: str, new: str) -> None:
         """Rename as one operation; FileExistsError where `new` exists, which is left as it is."""
 

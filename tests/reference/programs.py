@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import measured
+
 REFERENCE = Path(__file__).resolve().parents[2] / "reference"
 USER = "nobody"
 WAIT_S_MAX = 60.0
@@ -57,6 +59,8 @@ class Installation:
             [interpreter(), "-m", "smap_reference", str(root / "libexec")],
             cwd=root / "lib", check=True, capture_output=True, env={"PATH": os.defpath},
         )  # fmt: skip
+        if measured.is_wanted():
+            measured.prepare(root / "lib", [self.smap, self.smapd])
         for directory in (self.spool, self.baddir):
             directory.mkdir()
             if os.geteuid() == 0:
@@ -115,6 +119,8 @@ class Installation:
                 for pid in (process.pid, *below(process.pid)):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
+        if measured.is_wanted():
+            measured.collect(self.root / "lib")
 
 
 def below(pid: int) -> list[int]:

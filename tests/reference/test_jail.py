@@ -3,11 +3,11 @@
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from programs import Installation, installation, to_end
+from programs import Installation, to_end
 
 Needs = Callable[..., str]
 MAIL = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<alice@localhost>\r\nDATA\r\n"
@@ -17,12 +17,6 @@ WITH_PATHS = re.compile(
     r"|rename(at2?)?|link(at)?|symlink(at)?|mkdir(at)?|chmod|fchmodat|chdir|chroot|statfs|truncate|connect)\("
 )
 SPOOL_FILE = re.compile(r'"m\d+\.\d{6}\.\d+\.\d+"')
-
-
-@pytest.fixture
-def place(root: None) -> Iterator[Installation]:
-    with installation() as built:
-        yield built
 
 
 def good(client: socket.socket) -> None:

@@ -12,17 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import USER, Installation, installation, to_end, until
+from programs import USER, Installation, to_end, until
 
 ENVELOPE = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<alice@localhost>\r\nDATA\r\n"
 MAIL = b"HELO c.example\r\n" + ENVELOPE + b"Subject: one\r\n\r\nfirst\r\n.\r\n"
 BIG_BYTES = 50 << 20
-
-
-@pytest.fixture
-def place(root: None) -> Iterator[Installation]:
-    with installation() as built:
-        yield built
 
 
 def codes(replies: bytes) -> list[int]:

@@ -35,6 +35,7 @@ _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
 # What a program expects of signals when it starts; Python changes the first two for itself.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_WAIT_S_MAX = 2**31  # 68 years; what the kernel takes has a bound, and `wakeup` may be beyond it
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -83,6 +84,9 @@ class Disk:
 
     def unlink(self, name: str) -> None:
         os.unlink(name)
+
+    def link(self, name: str, new: str) -> None:
+        os.link(name, new, follow_symlinks=False)
 
     def rename(self, name: str, new: str) -> None:
         _rename_noreplace(name, new)
@@ -153,8 +157,8 @@ class Processes:
                 pid = 0
             if pid:
                 return pid, os.waitstatus_to_exitcode(status)
-            seconds = 2**31 if until_s is None else max(0.0, until_s - time.monotonic())
-            taken = signal.sigtimedwait(_AWAITED, seconds)
+            seconds = _WAIT_S_MAX if until_s is None else max(0.0, until_s - time.monotonic())
+            taken = signal.sigtimedwait(_AWAITED, min(seconds, _WAIT_S_MAX))
             if taken is None:
                 return None
             if taken.si_signo != signal.SIGCHLD:
