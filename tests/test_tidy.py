@@ -181,6 +181,19 @@ def test_prose_uses_one_word_for_one_thing(path: Path) -> None:
     assert not wrong
 
 
+def test_the_architecture_names_every_module() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for package, folder in PACKAGES.items():
+        section = text.partition(f"/{package}\n\n")[2].partition("\n## ")[0]
+        named = set(re.findall(r"`(\w+)`", section))
+        there = {path.stem for path in modules(folder) if path.stem[0] != "_" and "suite" not in path.parts}
+        assert sorted(there - named) == [], f"{package}: modules without a line in ARCHITECTURE.md"
+        tables = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE))))
+        assert sorted(tables - {name for path in modules(folder) for name in (path.stem, path.parent.name)}) == [], (
+            package
+        )
+
+
 # Rules, cases and promises
 
 CATALOGUE = tomllib.loads((CONFORMANCE / "requirements.toml").read_text(encoding="utf-8"))["rule"]
