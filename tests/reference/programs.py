@@ -133,7 +133,7 @@ class Installation:
             measured.collect(self.root / "lib")
 
     def _end_gently(self) -> None:
-        """Let the programs come to their end, where what they have measured is written; those that do not are killed."""
+        """Let the programs come to their end, where they write what they have measured; others are killed."""
         end_s = time.monotonic() + GENTLE_S_MAX
         pids = {pid for process in self._started for pid in below(process.pid)}
         while any(map(is_running, pids)) and time.monotonic() < end_s:
