@@ -3,12 +3,11 @@
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from own_log import Log
 from own_mailer import Mailer, files, heading, message, put
-from programs import Installation, until
+from programs import Installation, is_running, until
 from smap_simulator.mailer import EXITS, SIGNALS
 
 KEPT = {66, 71, 72, 73, 74, 75}  # as the manual page has it, written out again
@@ -109,14 +108,6 @@ def test_a_mailer_that_hangs_is_killed_with_its_group_and_the_message_kept(
     child = int((mailer.folder / "child").read_text("ascii"))
     until("the mailer's child to be gone", lambda: not is_running(child))
     assert files(place.spool) == {"one"}
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_without_baddir_what_is_refused_is_kept(

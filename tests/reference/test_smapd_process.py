@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from own_log import Log, pid_of
 from own_mailer import Mailer, files, heading, message, put
-from programs import USER, Installation, below, until
+from programs import USER, Installation, below, is_running, until
 
 StartSmapd = Callable[..., int]
 SCAN_ONCE = {"wakeup": 3600}
@@ -137,6 +137,7 @@ def test_from_a_shell_it_becomes_a_daemon(place: Installation, log: Log, mailer:
         log.seen(" delivered file=one ")
         os.kill(pid, signal.SIGTERM)
         log.seen("stopped")
+        until("its end", lambda: not is_running(pid))
 
 
 def test_on_a_terminal_of_its_own_it_becomes_a_daemon_too(place: Installation, log: Log) -> None:
@@ -150,6 +151,7 @@ def test_on_a_terminal_of_its_own_it_becomes_a_daemon_too(place: Installation, l
             assert pid != starter.pid
             os.kill(pid, signal.SIGTERM)
             log.seen("stopped")
+            until("its end", lambda: not is_running(pid))
 
 
 def test_no_process_for_the_daemon(place: Installation, log: Log) -> None:
