@@ -12,6 +12,7 @@ needs that: whatever such a process executes is executed by one that ends by its
 import contextlib
 import mmap
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -49,6 +50,18 @@ def prepare(lib: Path, programs: "Iterable[Path]") -> None:
         assert path, f"{program} does not import from {lib}"
         begin = f"import measured\nmeasured.begin({str(lib)!r})\n"
         program.write_text(before + path + begin + after, encoding="utf-8")
+
+
+def plain(program: Path) -> Path:
+    """The program without the lines of `prepare`, beside it; itself where it has none."""
+    lines = program.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not re.match(r"import measured$|measured\.begin", line)]
+    if kept == lines:
+        return program
+    beside = program.with_name(f"{program.name}.plain")
+    beside.write_text("".join(kept), encoding="utf-8")
+    beside.chmod(0o755)
+    return beside
 
 
 def collect(lib: Path) -> None:

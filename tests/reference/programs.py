@@ -95,14 +95,20 @@ class Installation:
         self._started.append(process)
         return process
 
-    def session(self, *before: object, **kept: Any) -> "tuple[socket.socket, subprocess.Popen[bytes]]":
+    def plain_smap(self) -> Path:
+        """smap as it is installed, for who looks at all that it does: without what measures it."""
+        return measured.plain(self.smap)
+
+    def session(
+        self, *before: object, program: Path | None = None, **kept: Any
+    ) -> "tuple[socket.socket, subprocess.Popen[bytes]]":
         """A client, and the smap that inetd's nowait would have started for it; `before` stands before smap."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             client = self.client(listening.getsockname())
             served, _ = listening.accept()
         with served:
             settings: dict[str, Any] = {"stdin": served, "stdout": served, "stderr": served}
-            return client, self.start(*before, self.smap, **(settings | kept))
+            return client, self.start(*before, program or self.smap, **(settings | kept))
 
     def client(self, address: tuple[str, int]) -> socket.socket:
         """A connection that waits no longer than it must."""

@@ -42,8 +42,8 @@ BLANKS = st.text(" \t", max_size=3)
 BLANK = st.text(" \t", min_size=1, max_size=3)
 IGNORED = st.sampled_from([
     "", "  ", "# smap: maxbytes 1", "\t#x", "tn-gw: timeout x", "tn-gw, ftp-gw: permit-hosts *", "smapp: timeout -1",
-    "*: permit-hosts 10.0.0.* -deny", "no colon at all", "http-gw userid x", ": timeout 1", "SMAP: timeout 0",
-    ",: wakeup",
+    "*: permit-hosts 10.0.0.* -deny", "no colon at all", "http-gw userid x", ": timeout 1",
+    "SMAP: timeout 0", ",: wakeup",
 ])  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """How smap starts as a real process: on which sockets, as whom, from which table, with which log."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -224,7 +225,9 @@ def test_wait_mode_with_a_log_on_stderr(place: Installation) -> None:
             client = place.client(listening.getsockname())
             client.sendall(MAIL)
             assert codes(to_end(client)) == CODES
-            until(
-                "the session's last line", lambda so_far=number: said.read_text("ascii").count(" left ") == so_far + 1
-            )
+            until("the session's last line", functools.partial(has_left, said, number + 1))
     assert said.read_text("ascii").count("smap: taken ") == 3
+
+
+def has_left(said: Path, times: int) -> bool:
+    return said.read_text("ascii").count(" left ") == times
