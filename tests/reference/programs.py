@@ -57,10 +57,7 @@ class Installation:
         root.chmod(0o755)
         # A copy: the checkout may lie where an ordinary user cannot go.
         shutil.copytree(REFERENCE / "smap_reference", root / "lib/smap_reference")
-        subprocess.run(
-            [interpreter(), "-m", "smap_reference", str(root / "libexec")],
-            cwd=root / "lib", check=True, capture_output=True, env={"PATH": os.defpath},
-        )  # fmt: skip
+        self.install()
         if self._is_measured:
             measured.prepare(root / "lib", [self.smap, self.smapd])
         for directory in (self.spool, self.baddir):
@@ -68,6 +65,13 @@ class Installation:
             if os.geteuid() == 0:
                 shutil.chown(directory, USER)
         self.table()
+
+    def install(self) -> None:
+        """Make the programs of what lies in lib/ now: they run what was there at this moment."""
+        subprocess.run(
+            [interpreter(), "-m", "smap_reference", str(self.root / "libexec")],
+            cwd=self.root / "lib", check=True, capture_output=True, env={"PATH": os.defpath},
+        )  # fmt: skip
 
     def clauses(self) -> dict[str, dict[str, object]]:
         """The clauses of each program unless a test says otherwise."""
