@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyfakefs import helpers
 from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.fake_os import FakeOsModule
+from pyfakefs.helpers import set_gid, set_uid
 from smap_reference import netperm
 from smap_reference.posix.machine import Disk
 from smap_reference.smap import converse
@@ -67,8 +67,8 @@ def disk(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     monkeypatch.setattr(FakeOsModule, "__getattr__", guarded)
     monkeypatch.setattr(ctypes, "CDLL", NoLibrary)
-    helpers.set_uid(1000)
-    helpers.set_gid(1000)
+    set_uid(1000)
+    set_gid(1000)
     for directory in ("/spool", "/spool/bad"):
         fs.create_dir(directory)
         own(fs, directory)
