@@ -168,6 +168,11 @@ def below(pid: int) -> list[int]:
     return found
 
 
+def only_child(pid: int) -> int:
+    """The one child of the process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii"))
+
+
 @contextlib.contextmanager
 def installation(*, may_measure: bool = True) -> Iterator[Installation]:
     """An Installation, on a disk of the machine's; gone afterwards."""

@@ -186,3 +186,17 @@ def test_delivered_but_not_removable_is_not_delivered_again(
     os.kill(pid, signal.SIGTERM)
     log.seen("stopped")
     assert log.count(" delivered file=one ") == 2
+
+
+def test_a_message_that_somebody_removed_meanwhile_is_delivered_all_the_same(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
+    path = message(place, "one", "gate@a.example")
+    pid = smapd()
+    mailer.wait_for_runs(1)
+    path.unlink()
+    mailer.open_gate()
+    log.seen(" delivered file=one ")
+    os.kill(pid, signal.SIGTERM)
+    log.seen("stopped")
+    assert log.count(" error ") == 0
