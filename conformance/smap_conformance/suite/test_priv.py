@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -118,7 +118,7 @@ WITHHELD = {
 }
 
 
-def without(lab: Lab, what: str) -> AbstractContextManager[Place]:
+def without(lab: Lab, what: str) -> Place:
     """A place where the kernel refuses this to the programs."""
     means, withheld = lab.sandbox.means, frozenset(WITHHELD[what])
     if what != "chroot" and not means.user_change:
