@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from judged import judge
+from judged import install, judge
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -56,6 +56,12 @@ def left_behind(directory: Path) -> list[str]:
             if str(directory).encode() in text:
                 found.append(f"{process.name} {text[:200]!r}")
     return found
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The reference's smap and smapd."""
+    return install(tmp_path_factory.mktemp("reference"))
 
 
 CASES = ("--case", "gather_mark::test_there_is_no_250_when_the_mark_cannot_be_set")
