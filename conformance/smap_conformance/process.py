@@ -6,15 +6,17 @@ it is, and says at the end what it saw last.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smap_conformance import offspring
 from smap_conformance.expect import Acceptable, Miss, Overdue, shown
-from smap_conformance.place import Place
+from smap_conformance.place import Place, Session
 
 SETTLE_S = 5.0  # for a program that has said its first word already
 
@@ -43,14 +45,16 @@ class Descriptor:
 
 
 def status(pid: int) -> Status:
-    """The ids of a process. Miss when it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="backslashreplace")
-    except (FileNotFoundError, ProcessLookupError):
-        raise Miss(f"process {pid}", "a live process", "gone") from None
+    """The ids of a process. OSError, as from all of these, when it is gone."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="backslashreplace")
     fields = dict(line.partition(":")[::2] for line in text.splitlines())
     uids, gids, groups = (tuple(map(int, fields[name].split())) for name in ("Uid", "Gid", "Groups"))
     return Status(uids, gids, frozenset(groups))
+
+
+def uids(pid: int) -> tuple[int, ...]:
+    """Its real, effective, saved and file system user ids."""
+    return status(pid).uids
 
 
 def root(pid: int) -> tuple[int, int]:
@@ -84,6 +88,17 @@ def _identity(path: Path) -> tuple[int, int]:
     return entry.st_dev, entry.st_ino
 
 
+def serving(session: Session) -> list[int]:
+    """The processes of the target that hold the session's connection, in either mode of inetd."""
+    wanted = f"socket:[{session.inode_at_the_target()}]"
+    found = []
+    for pid in offspring.descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # gone since, or a zombie
+            if any(descriptor.link == wanted for descriptor in descriptors(pid)):
+                found.append(pid)
+    return found
+
+
 def inside(directory: Path) -> set[tuple[int, int]]:
     """Device and inode of the directory and of all that lies beneath it."""
     found = {_identity(directory)}
@@ -94,15 +109,22 @@ def inside(directory: Path) -> set[tuple[int, int]]:
     return found
 
 
-def wait_for(place: Place, what: str, look: Callable[[], Any], wanted: Acceptable, *, rule: str | None = None) -> None:
-    """Look until what is seen is as wanted; Miss with what was seen last."""
-    seen: list[Any] = [None]
+def wait_for(
+    place: Place, what: str, who: Callable[[], Sequence[int]], look: Callable[[int], Any], wanted: Acceptable
+) -> None:
+    """Look at all these processes until each is seen as wanted; Miss with what was seen last, by process.
+
+    `who` is asked at every look: a parent may hold what it has just handed to its child for an instant more.
+    """
+    seen: dict[int, Any] = {}
 
     def settled() -> bool:
-        seen[0] = look()
-        return wanted.holds(seen[0])
+        seen.clear()
+        with contextlib.suppress(OSError):  # one of them has ended meanwhile: look again
+            seen.update({pid: look(pid) for pid in who()})
+        return bool(seen) and all(map(wanted.holds, seen.values()))
 
     try:
         place.wait(what, wanted.words, settled, within_s=SETTLE_S)
     except Overdue:
-        raise Miss(what, wanted.words, shown(seen[0]), rule) from None
+        raise Miss(what, wanted.words, "; ".join(map(shown, seen.values())) or "no such process") from None

@@ -262,7 +262,7 @@ class Session:
 
     def _forget(self, _: bytes = b"") -> Reply:
         self._forget_message()
-        if self.state not in (START, ENDED):
+        if self.state != ENDED:  # one refusal too many
             self.state = GREETED
         return reply.OK
 

@@ -99,6 +99,8 @@ BROKEN = {
     FROM + b"RCPT caf\xe9\n": "line 2: not an address that can be handed to a mailer: b'RCPT caf\\xe9'",
     FROM + b"RCPT " + b"x" * (LONGEST + 1) + b"\n": "line 2: longer than any address",
     b"\0" * 4096: "line 1: longer than any address",
+    b"FROM " + b"x" * LONGEST: "line 1: the file ends inside its heading",
+    b"FROM " + b"x" * (LONGEST + 1): "line 1: longer than any address",
 }  # fmt: skip
 
 

@@ -124,6 +124,10 @@ def test_a_value(value: object, shown: str) -> None:
     assert line("event", value=value) == f"event value={shown}"
 
 
+def test_a_line_that_is_too_long_is_cut() -> None:
+    assert line("kept", file="f" * 5000) == f"kept file={'f' * (limit.LOG_LINE_BYTES_MAX - 10)}"
+
+
 def test_an_event_alone() -> None:
     assert line("stopped") == "stopped"
 

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -246,13 +245,3 @@ def test_wait_mode_with_a_table_of_no_use_tells_a_client_and_goes(place: Install
         client = place.client(address)
         assert codes(to_end(client)) == [421]
         assert smap.wait() == 78
-
-
-def test_wait_mode_out_of_processes_serves_again_later(place: Installation) -> None:
-    with waiting(place) as (address, smap):
-        assert codes(place.client(address).recv(512)) == [220]
-        before = resource.prlimit(smap.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(smap.pid, resource.RLIMIT_NOFILE, (3, before[1]))  # accept fails with EMFILE
-        client = place.client(address)
-        resource.prlimit(smap.pid, resource.RLIMIT_NOFILE, before)
-        assert codes(client.recv(512)) == [220]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 import socket
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from own_log import Log
 from own_mailer import files
 from programs import USER, Installation, to_end, until
+from smap_reference import posix
+from smap_reference.posix import delivering, receiving
 
 ENVELOPE = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<alice@localhost>\r\nDATA\r\n"
 MAIL = b"HELO c.example\r\n" + ENVELOPE + b"Subject: one\r\n\r\nfirst\r\n.\r\nQUIT\r\n"
@@ -28,7 +31,8 @@ def on(place: Installation, ours: socket.socket, its: socket.socket, *before: ob
     with its:
         settings: dict[str, Any] = {"stdin": its, "stdout": its, "stderr": its}
         smap = place.start(*before, place.smap, **(settings | kept))
-    ours.settimeout(60)
+    if ours.fileno() >= 0:
+        ours.settimeout(60)
     return smap
 
 
@@ -199,6 +203,30 @@ def test_a_fault_of_our_own_ends_with_a_line_in_the_log_and_a_partial_file(place
     assert place_.endswith("AssertionError: on purpose")
 
 
+def test_stderr_that_is_closed_is_nobodys(place: Installation, log: Log) -> None:
+    client, smap = place.session(*log.before, "sh", "-c", 'exec "$0" 2>&-')
+    client.sendall(MAIL)
+    assert codes(to_end(client)) == CODES
+    assert smap.wait() == 0
+
+
+def test_a_client_that_is_gone_does_not_change_what_a_table_of_no_use_means(place: Installation, log: Log) -> None:
+    place.table_path.unlink()
+    ours, its = socket.socketpair()
+    ours.close()
+    smap = on(place, ours, its, *log.before)
+    assert smap.wait() == 78
+
+
+def test_the_commands_of_the_wheel_lead_to_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr(receiving, "main", lambda: started.append("smap"))
+    monkeypatch.setattr(delivering, "main", lambda: started.append("smapd"))
+    posix.smap_main()
+    posix.smapd_main()
+    assert started == ["smap", "smapd"]
+
+
 # Wait mode
 
 
@@ -213,6 +241,22 @@ def test_wait_mode_without_a_process_tells_the_log_and_serves_again(place: Insta
         client = place.client(listening.getsockname())
         client.sendall(MAIL)
         assert codes(to_end(client)) == CODES
+
+
+def test_wait_mode_out_of_descriptors_tells_the_log_and_serves_again(place: Installation, log: Log) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        smap = place.start(*log.before, place.smap, stdin=listening, stdout=listening, stderr=listening)
+        for _ in range(2):
+            client = place.client(listening.getsockname())
+            client.sendall(MAIL)
+            assert codes(to_end(client)) == CODES
+            before = resource.prlimit(smap.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(smap.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+            client = place.client(listening.getsockname())
+            log.seen('error reason="accept: Too many open files"')
+            resource.prlimit(smap.pid, resource.RLIMIT_NOFILE, before)
+            client.sendall(MAIL)
+            assert codes(to_end(client)) == CODES
 
 
 def test_wait_mode_with_a_log_on_stderr(place: Installation) -> None:

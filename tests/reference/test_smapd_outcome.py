@@ -3,12 +3,11 @@
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from own_log import Log
 from own_mailer import Mailer, files, heading, message, put
-from programs import Installation, until
+from programs import Installation, is_running, until
 from smap_simulator.mailer import EXITS, SIGNALS
 
 KEPT = {66, 71, 72, 73, 74, 75}  # as the manual page has it, written out again
@@ -111,14 +110,6 @@ def test_a_mailer_that_hangs_is_killed_with_its_group_and_the_message_kept(
     assert files(place.spool) == {"one"}
 
 
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
 def test_without_baddir_what_is_refused_is_kept(
     place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
 ) -> None:
@@ -195,3 +186,17 @@ def test_delivered_but_not_removable_is_not_delivered_again(
     os.kill(pid, signal.SIGTERM)
     log.seen("stopped")
     assert log.count(" delivered file=one ") == 2
+
+
+def test_a_message_that_somebody_removed_meanwhile_is_delivered_all_the_same(
+    place: Installation, log: Log, mailer: Mailer, smapd: StartSmapd
+) -> None:
+    path = message(place, "one", "gate@a.example")
+    pid = smapd()
+    mailer.wait_for_runs(1)
+    path.unlink()
+    mailer.open_gate()
+    log.seen(" delivered file=one ")
+    os.kill(pid, signal.SIGTERM)
+    log.seen("stopped")
+    assert log.count(" error ") == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from own_log import Log, pid_of
 from own_mailer import Mailer, files, heading, message, put
-from programs import USER, Installation, below, until
+from programs import USER, Installation, is_running, only_child, until
 
 StartSmapd = Callable[..., int]
 SCAN_ONCE = {"wakeup": 3600}
@@ -61,6 +61,13 @@ def test_a_baddir_that_is_the_spool_directory_is_refused(place: Installation) ->
     smapd = place.start(place.smapd, stderr=subprocess.PIPE)
     smapd.communicate()
     assert smapd.returncode == 78
+
+
+def test_a_baddir_that_is_a_program_is_refused(place: Installation, log: Log) -> None:
+    put(place.root, "program", b"")
+    place.table(smapd={"baddir": place.root / "program"})
+    assert place.start(*log.before, place.smapd, stderr=subprocess.DEVNULL).wait() == 78
+    assert "Not a directory; name a directory" in log.seen("refused to start: ")
 
 
 def test_a_table_that_the_copies_could_not_read_is_refused(place: Installation, log: Log) -> None:
@@ -137,6 +144,7 @@ def test_from_a_shell_it_becomes_a_daemon(place: Installation, log: Log, mailer:
         log.seen(" delivered file=one ")
         os.kill(pid, signal.SIGTERM)
         log.seen("stopped")
+        until("its end", lambda: not is_running(pid))
 
 
 def test_on_a_terminal_of_its_own_it_becomes_a_daemon_too(place: Installation, log: Log) -> None:
@@ -150,6 +158,7 @@ def test_on_a_terminal_of_its_own_it_becomes_a_daemon_too(place: Installation, l
             assert pid != starter.pid
             os.kill(pid, signal.SIGTERM)
             log.seen("stopped")
+            until("its end", lambda: not is_running(pid))
 
 
 def test_no_process_for_the_daemon(place: Installation, log: Log) -> None:
@@ -219,10 +228,6 @@ def test_a_copy_that_is_told_to_stop_finishes(place: Installation, smapd: StartS
     mailer.open_gate()
     log.seen(" delivered file=one ")
     until("an empty spool directory", lambda: not files(place.spool))
-
-
-def only_child(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii"))
 
 
 # What it takes, and how many at a time
@@ -331,80 +336,3 @@ def test_by_hand_there_must_be_a_whole_message(place: Installation, log: Log, ma
     put(place.spool, "partial", heading("s@b.example", "r@b.example"), 0o644)
     assert by_hand(place, log, "partial") == by_hand(place, log, "nothing") == 75
     assert mailer.runs() == []
-
-
-# When the machine lets it down
-
-
-def test_a_table_that_becomes_unreadable_keeps_the_mail_until_it_is_mended(
-    place: Installation, smapd: StartSmapd, log: Log
-) -> None:
-    smapd()
-    log.seen(" started ")
-    place.table_path.chmod(0)
-    message(place, "one")
-    log.seen('error file=one reason="the copy ended with status 78"')
-    place.table_path.chmod(0o644)
-    log.seen(" delivered file=one ")
-
-
-def test_a_copy_that_is_killed_keeps_the_message(
-    place: Installation, smapd: StartSmapd, log: Log, mailer: Mailer
-) -> None:
-    message(place, "one", "gate@a.example")
-    pid = smapd()
-    mailer.wait_for_runs(1)
-    os.kill(only_child(pid), signal.SIGKILL)
-    log.seen('error file=one reason="the copy was killed by signal 9"')
-    for number in range(2):  # two scans: its mailer goes on, so it is locked
-        message(place, f"other{number}")
-        log.seen(f" delivered file=other{number} ")
-    assert log.count("file=one") == 1
-    mailer.open_gate()
-    log.seen(" delivered file=one ")
-
-
-def test_a_program_for_the_copies_that_goes_away(place: Installation, smapd: StartSmapd, log: Log) -> None:
-    smapd()
-    log.seen(" started ")
-    place.smapd.rename(place.root / "away")
-    message(place, "one")
-    log.seen('error file=one reason="No such file or directory"')
-    (place.root / "away").rename(place.smapd)
-    log.seen(" delivered file=one ")
-
-
-def test_a_spool_directory_that_cannot_be_listed_or_a_file_that_cannot_be_read(
-    place: Installation, smapd: StartSmapd, log: Log
-) -> None:
-    smapd()
-    log.seen(" started ")
-    os.chown(message(place, "roots"), 0, 0)
-    (place.spool / "roots").chmod(0o755)
-    place.spool.chmod(0)
-    log.seen('error file=- reason="Permission denied"')
-    place.spool.chmod(0o755)
-    log.seen(" delivered file=roots ")  # in a directory of its own, it may
-
-
-def test_a_child_that_is_not_its_own_is_no_delivery(place: Installation, log: Log, mailer: Mailer) -> None:
-    place.table(smapd={"sendmail": mailer.path, "wakeup": 3600})
-    message(place, "one", "gate@a.example")
-    # The shell's child becomes smapd's by exec, and ends under it.
-    script = f'(while [ ! -e {mailer.folder}/gate ]; do sleep 0.02; done; exit 72) & exec "$0"'
-    smapd = place.start(*log.before, "sh", "-c", script, place.smapd)
-    mailer.wait_for_runs(1)
-    mailer.open_gate()
-    log.seen(" delivered file=one ")
-    until("its children to end", lambda: not below(smapd.pid))
-    smapd.terminate()
-    assert smapd.wait() == 0
-    assert log.count(" error ") == 0
-
-
-def test_a_log_daemon_that_goes_away_stops_no_mail(place: Installation, smapd: StartSmapd, log: Log) -> None:
-    smapd()
-    log.seen(" started ")
-    log.close()
-    message(place, "one")
-    until("an empty spool directory", lambda: not files(place.spool))

@@ -217,7 +217,7 @@ def expect_users(place: Place, uid: int, what: str) -> None:
     session = place.connect()
     session.greeting()
     ids = exactly((uid,) * 4)
-    process.wait_for(place, f"user ids of smap with {what}", lambda: process.status(session.pid).uids, ids)
+    process.wait_for(place, f"user ids of smap with {what}", lambda: [session.pid], process.uids, ids)
     finish(session)
     place.gather()
     expect(f"user ids of the mailer with {what}", set(the_message(place).run.uids), exactly({uid}))
