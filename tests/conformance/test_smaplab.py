@@ -138,7 +138,8 @@ def test_a_run_and_its_pytest_line_ask_for_the_same(chosen: Choices) -> None:
 
 
 def test_a_table_is_written_clause_by_clause() -> None:
-    clauses = {"maxbytes": 9, "userid": "nobody", "sendmail": ["/bin/x", "-i"], "timeout": None, "empty": ""}
+    words = ["/bin/x", "-i"]
+    clauses: netperm.Clauses = {"maxbytes": 9, "userid": "nobody", "sendmail": words, "timeout": None, "empty": ""}
     assert netperm.table({"smap": clauses, "smapd": {}}) == (
         "smap: maxbytes 9\nsmap: userid nobody\nsmap: sendmail /bin/x -i\nsmap: empty\n"
     )
