@@ -49,3 +49,9 @@ def judge(directory: Path, *options: object, environment: dict[str, str] | None 
     results = report / "results.json"
     found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     return Judged(run.returncode, run.stdout + run.stderr, found, program())
+
+
+def install(directory: Path) -> tuple[Path, Path]:
+    """The reference's smap and smapd, in that directory."""
+    subprocess.run([sys.executable, "-m", "smap_reference", str(directory)], check=True, capture_output=True)
+    return directory / "smap", directory / "smapd"

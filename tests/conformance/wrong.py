@@ -55,12 +55,60 @@ WRONG = (
     ),
     Wrong(
         "marks the file from the start",
-        "GATHER-08",
-        ("smtp_loss::test_no_message_is_whole_when_the_client_goes",),
+        "GATHER-05",
+        ("gather::test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask[umask 022]",),
         "spool.py",
         "O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, PARTIAL)",
         "O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, WHOLE)",
-        "whole files",
+        "755, and more was to come",
+    ),
+    Wrong(
+        "leaves the mode to the umask",
+        "GATHER-03",
+        ("gather::test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask[umask 077]",),
+        "posix/receiving.py",
+        "    os.umask(0o022)  # what a spool file's mode is stays with us\n",
+        "",
+        "644",
+    ),
+    Wrong(
+        "writes without a lock",
+        "GATHER-04",
+        ("gather::test_the_file_is_locked_at_each_look_from_its_first_byte_on",),
+        "spool.py",
+        "            self._disk.flock(self._fd)\n            self._disk.lockf(self._fd, exclusive=True)\n",
+        "            pass\n",
+        "",
+    ),
+    Wrong(
+        "gives up the lock before it marks the file",
+        "GATHER-06",
+        ("gather::test_who_gets_the_lock_finds_the_mark",),
+        "spool.py",
+        "        self._disk.fsync(self._fd)  # G1 whole: the mark can never name less than the whole message\n",
+        "        import fcntl, time\n"
+        "        fcntl.flock(self._fd, fcntl.LOCK_UN)\n"
+        "        fcntl.lockf(self._fd, fcntl.LOCK_UN)\n"
+        "        time.sleep(0.05)\n",
+        "",
+    ),
+    Wrong(
+        "delivers what is not marked",
+        "SCAN-04",
+        ("scan::test_files_of_mode_644_are_never_delivered",),
+        "spool.py",
+        "stat.st_mode & 0o7777 == WHOLE",
+        "stat.st_mode & 0o7777 in (WHOLE, PARTIAL)",
+        "",
+    ),
+    Wrong(
+        "stays where it was started",
+        "PRIV-01",
+        (),
+        "posix/identity.py",
+        '        os.chroot(".")\n        os.chdir("/")\n',
+        "",
+        "",
     ),
     Wrong(
         "takes LF.LF for the end of data",
@@ -233,7 +281,7 @@ WRONG = (
         "            os.unlink(self._name)\n            time.sleep(0.01)\n            new = self._name\n"
         '            with open(f"{self._settings.baddir}/{new}", "wb") as file:\n                file.write(data)\n'
         "                os.fchmod(file.fileno(), 0o755)\n",
-        "on its way to baddir",
+        "each in one of them, whole",
     ),
     Wrong(
         "brings back what was set aside",

@@ -102,8 +102,8 @@ def expect_each_once(sent: Sequence[Sent], messages: Sequence[Message], *, rule:
 
 
 def expect_none_lost(place: Place, promised: Iterable[Sent], *, rule: str | None = None) -> None:
-    """Miss unless each message has reached the mailer, or lies in the spool or in baddir."""
-    there = {message.sender for message in delivered(place)}
+    """Miss unless the mailer has accepted each message, or it lies in the spool or in baddir."""
+    there = {message.sender for message in delivered(place) if _was_accepted(message)}
     lying = [
         (directory / file.name).read_bytes()
         for directory, files in ((place.spool, place.whole()), (place.baddir, place.bad_entries()))
@@ -117,6 +117,11 @@ def expect_none_lost(place: Place, promised: Iterable[Sent], *, rule: str | None
     ]
     if lost:
         miss("messages that had got their 250", "delivery, or a file with them", f"no trace of {lost}", rule=rule)
+
+
+def _was_accepted(message: Message) -> bool:
+    """Whether this run of the mailer took the message upon itself: exit status 0, as it told when it ended."""
+    return not any(message.run.ends.values())
 
 
 def by_sender(behaviours: dict[bytes, Behaviour]) -> Script:
