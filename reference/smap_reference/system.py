@@ -28,6 +28,7 @@ O_DIRECTORY = 0x20
 
 S_IFMT = 0o170000
 S_IFREG = 0o100000
+S_IFDIR = 0o040000
 
 
 class Stat(Protocol):
