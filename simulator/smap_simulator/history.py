@@ -252,12 +252,16 @@ KINDS: dict[str, type[Event]] = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a client meant to send. `body` has CRLF lines, as before dots are doubled; addresses have no brackets."""
+    """What a client meant to send. `body` has CRLF lines, as before dots are doubled; addresses have no brackets.
+
+    `ended`: the end of the data was sent, or was going to be. A message without it must never become whole.
+    """
 
     id: str
     sender: str
     recipients: tuple[str, ...]
     body: bytes
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
