@@ -31,7 +31,7 @@ class Undisturbed:
     def __init__(self) -> None:
         self.decisions: list[int] = []
 
-    def choose(self, _ways: int, *, preempts: bool = False) -> int:  # noqa: ARG002 - the shape of a Choice
+    def choose(self, _ways: int, *, preempts: bool = False) -> int:
         """0."""
         self.decisions.append(0)
         return 0
@@ -44,7 +44,7 @@ class Replayed:
         self.decisions: list[int] = []
         self._ahead = list(decisions)
 
-    def choose(self, ways: int, *, preempts: bool = False) -> int:  # noqa: ARG002
+    def choose(self, ways: int, *, preempts: bool = False) -> int:
         """The next of them."""
         at = len(self.decisions)
         decision = self._ahead[at] if at < len(self._ahead) else 0

@@ -1,9 +1,9 @@
 """A client's connection in a simulated world: the bytes both ways, and the client's script played on it.
 
 The client acts as soon as it can, between the calls of the programs; it decides nothing but when a farewell arrives:
-after the receiver has read what was sent before and waits for more, or at once. Segments stay apart, so the receiver reads as the client sent.
-Bytes that have arrived are read before a reset is noticed, as on Linux. Replies go through a window that is
-never full unless the client stops reading.
+after the receiver has read what was sent before and waits for more, or at once. Segments stay apart, so the receiver
+reads as the client sent. Bytes that have arrived are read before a reset is noticed, as on Linux. Replies go through a
+window that is never full unless the client stops reading.
 """
 
 from __future__ import annotations
@@ -97,32 +97,33 @@ class Player:
             self.until_s = None
         if self._segments:
             return self._send()
-        if not self._steps:
-            return self._leave(reset=False)
-        step = self._steps[0]
+        step = self._steps[0] if self._steps else script.Close()
+        if isinstance(step, script.Reset | script.Close):
+            return self._leave(reset=isinstance(step, script.Reset))
+        if isinstance(step, script.Read) and self._replies < self._wanted + step.replies and not self._is_over():
+            return False
+        self._begin(self._steps.popleft())
+        return not self.stalled
+
+    def _begin(self, step: script.Step) -> None:
         match step:
             case script.Send():
                 size = step.chunk_bytes or len(step.data) or 1
                 self._segments.extend(step.data[at : at + size] for at in range(0, len(step.data), size))
                 self._gap_s = step.gap_s
             case script.Read():
-                if self._replies < self._wanted + step.replies and not self._is_over():
-                    return False
                 self._wanted += step.replies
             case script.Pause():
                 self.until_s = self._clock.now_s + step.seconds
             case script.Stall():
                 self.stalled = True
-                return False
             case script.StopReading():
                 self._reading = False
             case script.HalfClose():
                 self.connection.ended = True
                 self._arrived()
             case script.Reset() | script.Close():
-                return self._leave(reset=isinstance(step, script.Reset))
-        self._steps.popleft()
-        return True
+                raise AssertionError("a farewell is `_leave`")
 
     def _is_over(self) -> bool:
         return self.connection.closed or self.connection.reset

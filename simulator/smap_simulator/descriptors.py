@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 
 from smap_reference.system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
+
 from smap_simulator import history, locks
 from smap_simulator.disk import READ, WRITE, Disk
 from smap_simulator.gate import Gate, OpenGate, call
@@ -25,13 +26,11 @@ O_APPEND = 0x400
 class Descriptors:
     """See the module. Descriptors begin at 3: the standard ones are there, and are none of the disk."""
 
-    def __init__(
-        self, disk: Disk, process: int, program: str, *, cwd: str = "/", uid: int = 0, gate: Gate | None = None
-    ) -> None:
+    def __init__(self, disk: Disk, process: int, program: str, cwd: str = "/", gate: Gate | None = None) -> None:
         self.disk = disk
         self.process = process
         self.program = program
-        self.uid = uid
+        self.uid = 0  # and gid
         self.umask = 0o022
         self.gate: Gate = gate if gate is not None else OpenGate()
         self.cwd = disk.find(disk.root, cwd)

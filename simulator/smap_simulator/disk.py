@@ -50,7 +50,7 @@ class Disk:
         inode = self._made.get(number)
         if inode is None:
             node = image.nodes[number]
-            inode = self._made[number] = Inode(number, node.kind, node.mode, device, node.uid, node.gid)
+            inode = self._made[number] = Inode(number, node.kind, node.mode, device, (node.uid, node.gid))
             inode.data += node.data
             if self.blocks_free is not None and node.kind == FILE:
                 inode.pages.update(range((len(node.data) + self.block_bytes - 1) // self.block_bytes))
@@ -99,31 +99,38 @@ class Disk:
         ):  # the usual one: a name of the spool directory
             self.may(start, SEARCH, uid)
             return start, path
+        if depth > SYMLINKS_MAX:
+            raise failure(errno.ELOOP)
         if not path:
             raise failure(errno.ENOENT)
-        if len(path.encode()) > PATH_BYTES_MAX or depth > SYMLINKS_MAX:
-            raise failure(errno.ENAMETOOLONG if depth <= SYMLINKS_MAX else errno.ELOOP)
-        inode = self.root if path.startswith("/") else start
         parts = [part for part in path.split("/") if part]
+        if len(path.encode()) > PATH_BYTES_MAX:
+            raise failure(errno.ENAMETOOLONG)
+        inode = self.root if path.startswith("/") else start
         if not parts:
             return inode, "."
         for part in parts[:-1]:
-            self.may(inode, SEARCH, uid)
-            if len(part.encode()) > NAME_BYTES_MAX:
-                raise failure(errno.ENAMETOOLONG)
+            self._searchable(inode, part, uid)
             inode = self._final(inode, part, follow=True, uid=uid, depth=depth)
             if inode.kind != DIRECTORY:
                 raise failure(errno.ENOTDIR)
-        self.may(inode, SEARCH, uid)
-        if len(parts[-1].encode()) > NAME_BYTES_MAX:
-            raise failure(errno.ENAMETOOLONG)
-        if path.endswith("/"):  # what has a slash behind it must be a directory, whatever is asked
-            last = self.entry(inode, parts[-1])
-            if last is not None and last.kind == SYMLINK:
-                last = self._final(inode, parts[-1], follow=True, uid=uid, depth=depth)
-            if last is not None and last.kind != DIRECTORY:
-                raise failure(errno.ENOTDIR)
+        self._searchable(inode, parts[-1], uid)
+        if path.endswith("/"):
+            self._must_be_directory(inode, parts[-1], uid, depth)
         return inode, parts[-1]
+
+    def _searchable(self, directory: Inode, name: str, uid: int) -> None:
+        self.may(directory, SEARCH, uid)
+        if len(name.encode()) > NAME_BYTES_MAX:
+            raise failure(errno.ENAMETOOLONG)
+
+    def _must_be_directory(self, directory: Inode, name: str, uid: int, depth: int) -> None:
+        """What has a slash behind it must be a directory, whatever is asked of it; it need not be there."""
+        last = self.entry(directory, name)
+        if last is not None and last.kind == SYMLINK:
+            last = self._final(directory, name, follow=True, uid=uid, depth=depth)
+        if last is not None and last.kind != DIRECTORY:
+            raise failure(errno.ENOTDIR)
 
     def entry(self, directory: Inode, name: str) -> Inode | None:
         """What a directory calls `name`."""
@@ -150,7 +157,7 @@ class Disk:
                 raise failure(errno.ENOSPC)
             self.inodes_free -= 1
         self._number += 1
-        inode = Inode(self._number, kind, mode, directory.device, *owner)
+        inode = Inode(self._number, kind, mode, directory.device, owner)
         self._name(directory, name, inode)
         return inode
 

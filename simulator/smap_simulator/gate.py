@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from smap_simulator.history import Failed
 from smap_simulator.inode import failure
@@ -54,7 +54,7 @@ class OpenGate:
         raise failure(errno.EAGAIN)
 
 
-class Injected(OSError):
+class InjectedError(OSError):
     """An error that a fault made; it is recorded as such, and goes on to the program as the error of its errno."""
 
 
@@ -70,7 +70,7 @@ def call(method: Callable[Concatenate[Descriptors, P], T]) -> Callable[Concatena
             result = method(self, *args, **kwargs)
             self.gate.after(name)
         except OSError as error:
-            injected = type(error) is Injected
+            injected = type(error) is InjectedError
             number = error.errno or errno.EIO
             self.tell(Failed(self.process, self.program, name, number, inode, injected))
             if injected:
@@ -78,4 +78,4 @@ def call(method: Callable[Concatenate[Descriptors, P], T]) -> Callable[Concatena
             raise
         return result
 
-    return gated
+    return cast("Callable[Concatenate[Descriptors, P], T]", gated)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smap_reference import system
+
 from smap_simulator.image import DIRECTORY, FIFO, FILE, SOCKET, SYMLINK, Node
 
 KINDS = {FILE: system.S_IFREG, DIRECTORY: 0o040000, SYMLINK: 0o120000, FIFO: 0o010000, SOCKET: 0o140000}
@@ -20,13 +21,12 @@ class Inode:
         "pages", "parent", "uid",
     )  # fmt: skip
 
-    def __init__(self, number: int, kind: str, mode: int, device: int, uid: int = 0, gid: int = 0) -> None:
+    def __init__(self, number: int, kind: str, mode: int, device: int, owner: tuple[int, int]) -> None:
         self.number = number
         self.kind = kind
         self.mode = mode
         self.device = device
-        self.uid = uid
-        self.gid = gid
+        self.uid, self.gid = owner
         self.data = bytearray()
         self.entries: dict[str, Inode] = {}
         self.parent: Inode = self  # of a directory
@@ -56,8 +56,7 @@ class OpenFile:
         self.references = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """The fields of struct stat that anybody here asks for."""
 
     st_mode: int
@@ -71,9 +70,8 @@ class Stat:
     @classmethod
     def of(cls, inode: Inode) -> Stat:
         """Of one inode, now."""
-        size = len(inode.data)
         mode = KINDS[inode.kind] | inode.mode
-        return cls(mode, inode.device, inode.number, size, inode.links, inode.uid, inode.gid)
+        return cls(mode, inode.device, inode.number, len(inode.data), inode.links, inode.uid, inode.gid)
 
 
 def failure(number: int) -> OSError:

@@ -43,10 +43,16 @@ class Mailing:
         if behaviour.lingers_s:
             process.sleep(behaviour.lingers_s)
         if behaviour.forks_away:
-            process.fork("mailer", lambda child: child.sleep(_FOR_EVER_S) or 0)
+            process.fork("mailer", _hold)
         if behaviour.hangs:
             process.sleep(_FOR_EVER_S)
         return -behaviour.dies_by if behaviour.dies_by else behaviour.exit_status
+
+
+def _hold(child: Process) -> int:
+    """Do nothing but hold the descriptors."""
+    child.sleep(_FOR_EVER_S)
+    return 0
 
 
 class Mailers:

@@ -18,7 +18,7 @@ from smap_simulator.clock import Clock
 from smap_simulator.connection import OUTBOUND_BYTES_MAX, Player
 from smap_simulator.descriptors import Descriptors
 from smap_simulator.fault import Effect, Fault
-from smap_simulator.gate import Injected
+from smap_simulator.gate import InjectedError
 from smap_simulator.history import Failed, Reply
 from smap_simulator.inode import failure
 
@@ -57,7 +57,8 @@ class Process:
         self.scans = 0
         self.fiber = greenlet(lambda: world.main_of(self, main))
         # system.System
-        self.disk = Descriptors(world.disk, pid, program, cwd=world.cwd, uid=world.scenario.uid, gate=self)
+        self.disk = Descriptors(world.disk, pid, program, world.cwd, self)
+        self.disk.uid = world.scenario.uid
         self.clock: Clock = world.clock
         self.log = self
         self.processes = self
@@ -85,7 +86,7 @@ class Process:
                 if call == "close":
                     self._short = fault  # the descriptor goes all the same: `after` raises it
                     return
-                raise Injected(fault.errno, "")
+                raise InjectedError(fault.errno, "")
             # Interrupted, and begun again; only close is not (PEP 475), and has closed.
             world.tell(Failed(self.pid, self.program, call, errno.EINTR, 0, True))
             world.turn(self)
@@ -112,7 +113,7 @@ class Process:
         if self._short is not None:
             fault, self._short = self._short, None
             if fault.effect is Effect.ERROR and call == "close":
-                raise Injected(fault.errno, "")
+                raise InjectedError(fault.errno, "")
 
     def write_bytes_max(self, size_bytes: int) -> int:
         """Gate."""
@@ -162,7 +163,7 @@ class Process:
             result = act()
             self.after(name)
         except OSError as error:
-            injected = type(error) is Injected
+            injected = type(error) is InjectedError
             number = error.errno or errno.EIO
             self.world.tell(Failed(self.pid, self.program, name, number, 0, injected))
             raise failure(number) from None
@@ -261,7 +262,7 @@ class Peer:
     def _gate(self, name: str) -> None:
         try:
             self._process.before(name)
-        except Injected as injected:
+        except InjectedError as injected:
             number = injected.errno or errno.ECONNRESET
             self._process.world.tell(Failed(self._process.pid, self._process.program, name, number, 0, True))
             raise failure(number) from None

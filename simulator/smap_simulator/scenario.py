@@ -1,4 +1,4 @@
-"""What a world is made of, as data: clients, smapd, mailer, table, disk and faults. `NAMED` is the table of those with names."""
+"""What a world is made of, as data: clients, smapd, mailer, table, disk and faults."""
 
 from __future__ import annotations
 
@@ -53,27 +53,20 @@ class Scenario:
 
 
 def recovery(
-    image: Image,
-    *,
-    name: str = "recovery",
-    baddir: str | None = "bad",
-    smapds: int = 1,
-    scans: int = 3,
-    script: mailer.Script | None = None,
-    messages: Sequence[Message] = (),
-    faults: Sequence[Fault] = (),
-    crash_at: int | None = None,
+    image: Image, before: Scenario | None = None, *, messages: Sequence[Message] = (), scans: int = 3
 ) -> Scenario:
-    """A machine that comes up with this disk: smapd, nobody else, and so many scans with nothing to do."""
-    return Scenario(
-        name,
-        smapds=smapds,
-        mailer=script or mailer.Script(),
+    """The machine of `before` comes up again with this disk: smapd, nobody else, so many scans with nothing to do."""
+    before = before or Scenario("")
+    return replace(
+        before,
+        name=f"recovery of {before.name}" if before.name else "recovery",
+        clients=(),
         start=image,
-        baddir=baddir,
         messages=tuple(messages),
-        faults=tuple(faults),
-        crash_at=crash_at,
+        faults=(),
+        room_bytes=None,
+        room_inodes=None,
+        crash_at=None,
         scans=scans,
     )
 

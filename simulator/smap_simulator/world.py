@@ -145,7 +145,7 @@ class World:
             status = main(process)
         except Killed:
             return
-        except Exception as error:  # noqa: BLE001 - whatever a program lets go is what we are here to find
+        except Exception as error:  # whatever a program lets go is what we are here to find
             self.uncaught.append(f"{process.program} {process.pid}: {type(error).__name__}: {error}")
             status = _EXIT_OF_A_BUG
         if not process.dead:
