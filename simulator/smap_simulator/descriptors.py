@@ -12,7 +12,7 @@ import errno
 from smap_reference.system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
 
 from smap_simulator import history, locks
-from smap_simulator.disk import READ, WRITE, Disk
+from smap_simulator.disk import READ, SYMLINKS_MAX, WRITE, Disk
 from smap_simulator.gate import Gate, OpenGate, call
 from smap_simulator.image import DIRECTORY, FIFO, FILE, SOCKET, SYMLINK
 from smap_simulator.inode import Inode, OpenFile, Stat, failure
@@ -89,17 +89,12 @@ class Descriptors:
         writing = bool(flags & (O_WRONLY | O_RDWR))
         if flags & O_CREAT and flags & O_DIRECTORY:
             raise failure(errno.EINVAL)
-        directory, last = self.disk.parent(self.cwd, name, self.uid)
-        inode = self.disk.entry(directory, last)
-        if flags & O_CREAT and (inode is None or inode.kind == SYMLINK) and not (inode and flags & O_NOFOLLOW):
-            if inode is None or not flags & O_EXCL:
-                directory, last, inode = self._through(directory, last, inode)
-            if inode is None:
-                return self._create(directory, last, flags, mode)
-        if inode is not None and flags & O_CREAT and flags & O_EXCL:
-            raise failure(errno.EEXIST)
-        if inode is None or (inode.kind == SYMLINK and not flags & O_NOFOLLOW):
-            inode = self.disk.find(directory, last, uid=self.uid)
+        inode = self._find_or_none(name, flags) if flags & O_CREAT else None
+        if flags & O_CREAT and inode is None:
+            return self._create(name, flags, mode)
+        if inode is None:
+            follow = not flags & O_NOFOLLOW
+            inode = self.disk.find(self.cwd, name, follow=follow, uid=self.uid)
         self._openable(inode, flags, writing=writing)
         if flags & O_TRUNC and writing and inode.kind == FILE:
             self.disk.cut(inode, 0)
@@ -112,16 +107,33 @@ class Descriptors:
         file = OpenFile(inode, readable=not flags & O_WRONLY, writable=writable, appending=bool(flags & O_APPEND))
         return self._install(file)
 
-    def _through(self, directory: Inode, last: str, inode: Inode | None) -> tuple[Inode, str, Inode | None]:
+    def _find_or_none(self, name: str, flags: int) -> Inode | None:
+        """What O_CREAT finds; None where there is nothing and a file is to be made."""
+        directory, last = self.disk.parent(self.cwd, name, self.uid)
+        if name.endswith("/"):
+            raise failure(errno.EISDIR)
+        inode = self.disk.entry(directory, last)
+        if inode is None:
+            return None
+        if flags & O_EXCL:
+            raise failure(errno.EEXIST)
+        if inode.kind != SYMLINK or flags & O_NOFOLLOW:
+            return inode
+        return self.disk.entry(*self._through(directory, last))
+
+    def _through(self, directory: Inode, last: str) -> tuple[Inode, str]:
         """Follow the links at the end of a path whose last name may not be there."""
-        for _ in range(40):
-            if inode is None or inode.kind != SYMLINK:
-                return directory, last, inode
-            directory, last = self.disk.parent(directory, inode.data.decode(), self.uid, 1)
+        for _ in range(SYMLINKS_MAX + 1):
             inode = self.disk.entry(directory, last)
+            if inode is None or inode.kind != SYMLINK:
+                return directory, last
+            directory, last = self.disk.parent(directory, inode.data.decode(), self.uid)
         raise failure(errno.ELOOP)
 
-    def _create(self, directory: Inode, name: str, flags: int, mode: int) -> int:
+    def _create(self, path: str, flags: int, mode: int) -> int:
+        directory, name = self.disk.parent(self.cwd, path, self.uid)
+        if not flags & O_NOFOLLOW:
+            directory, name = self._through(directory, name)
         self.disk.may(directory, WRITE, self.uid)
         allowed = mode & 0o7777 & ~self.umask
         inode = self.disk.make(directory, name, FILE, allowed, (self.uid, self.uid))
@@ -181,7 +193,10 @@ class Descriptors:
     @call
     def pwrite(self, fd: int, data: bytes, offset_bytes: int) -> int:
         """pwrite(2)."""
-        return self._put(self._file(fd), offset_bytes, data)
+        file = self._file(fd)
+        if file.inode.kind == FIFO:
+            raise failure(errno.ESPIPE)
+        return self._put(file, offset_bytes, data)
 
     def _put(self, file: OpenFile, offset: int, data: bytes) -> int:
         if not file.writable:
@@ -225,7 +240,7 @@ class Descriptors:
     @call
     def lstat(self, name: str) -> Stat:
         """lstat(2)."""
-        return Stat.of(self.disk.find(self.cwd, name, follow=name.endswith("/"), uid=self.uid))
+        return Stat.of(self.disk.find(self.cwd, name, follow=False, uid=self.uid))
 
     @call
     def fchmod(self, fd: int, mode: int) -> None:
@@ -237,9 +252,9 @@ class Descriptors:
 
     @call
     def fchown(self, fd: int, uid: int, gid: int) -> None:
-        """fchown(2), root's only."""
+        """fchown(2): root's only, except for an owner who changes nothing."""
         inode = self._file(fd).inode
-        if self.uid != 0:
+        if self.uid != 0 and not (self.uid == uid == inode.uid and gid in (self.uid, inode.gid)):
             raise failure(errno.EPERM)
         inode.uid, inode.gid = uid, gid
         self.tell(history.Chown(self.process, self.program, inode.number, uid, gid))
@@ -308,9 +323,12 @@ class Descriptors:
     def unlink(self, name: str) -> None:
         """unlink(2)."""
         directory, last, inode = self._named(name)
+        if last not in (".", "..") and not name.endswith("/"):
+            self.disk.may(directory, WRITE, self.uid)
         if inode.kind == DIRECTORY:
             raise failure(errno.EISDIR)
-        self.disk.may(directory, WRITE, self.uid)
+        if name.endswith("/"):
+            raise failure(errno.ENOTDIR)
         self.disk.drop(directory, last)
         self.tell(history.Unlink(self.process, self.program, inode.number, directory.number, last))
 
@@ -358,44 +376,14 @@ class Descriptors:
         self._rename(name, new, replacing=True)
 
     def _rename(self, name: str, new: str, *, replacing: bool) -> None:
-        directory, last = self.disk.parent(self.cwd, name, self.uid)
-        new_directory, new_last = self.disk.parent(self.cwd, new, self.uid)
-        if directory.device != new_directory.device:
-            raise failure(errno.EXDEV)
-        if last in (".", ".."):
-            raise failure(errno.EBUSY)
-        if new_last in (".", ".."):
-            raise failure(errno.EBUSY if replacing else errno.EEXIST)
-        inode, there = directory.entries.get(last), new_directory.entries.get(new_last)
-        if inode is None:
-            raise failure(errno.ENOENT)
-        if there is not None:
-            if not replacing:
-                raise failure(errno.EEXIST)
-            if there is inode:
-                return
-            self._replaceable(inode, there)
-        if inode.kind == DIRECTORY and self._is_inside(new_directory, inode):
-            raise failure(errno.EINVAL)
-        self.disk.may(directory, WRITE, self.uid)
-        self.disk.may(new_directory, WRITE, self.uid)
-        if there is not None:
-            self.disk.drop(new_directory, new_last)
-        self.disk.move(directory, last, new_directory, new_last)
-        places = (inode.number, directory.number, last, new_directory.number, new_last)
-        replaced = there.number if there is not None else 0
-        self.tell(history.Rename(self.process, self.program, *places, replaced))
-
-    def _replaceable(self, inode: Inode, there: Inode) -> None:
-        if inode.kind == DIRECTORY and there.kind != DIRECTORY:
-            raise failure(errno.ENOTDIR)
-        if there.kind == DIRECTORY:
-            raise failure(errno.EISDIR if inode.kind != DIRECTORY else errno.ENOTEMPTY)
-
-    def _is_inside(self, directory: Inode, inode: Inode) -> bool:
-        while directory is not self.disk.root and directory is not inode:
-            directory = directory.parent
-        return directory is inode
+        place = self.disk.parent(self.cwd, name, self.uid)
+        new_place = self.disk.parent(self.cwd, new, self.uid)
+        moved = self.disk.rename(place, new_place, replacing=replacing, uid=self.uid)
+        if moved is not None:
+            inode, there = moved
+            places = (inode.number, place[0].number, place[1], new_place[0].number, new_place[1])
+            replaced = there.number if there is not None else 0
+            self.tell(history.Rename(self.process, self.program, *places, replaced))
 
     @call
     def listdir(self, name: str) -> list[str]:

@@ -77,9 +77,12 @@ class Disk:
     # Paths
 
     def find(self, start: Inode, path: str, *, follow: bool = True, uid: int = 0) -> Inode:
-        """The inode at a path."""
+        """The inode at a path; what has a slash behind it must be a directory."""
         directory, name = self.parent(start, path, uid)
-        return self._final(directory, name, follow=follow, uid=uid)
+        inode = self._final(directory, name, follow=follow or path.endswith("/"), uid=uid)
+        if inode.kind != DIRECTORY and path.endswith("/"):
+            raise failure(errno.ENOTDIR)
+        return inode
 
     def _final(self, directory: Inode, name: str, *, follow: bool, uid: int, depth: int = 0) -> Inode:
         inode = self.entry(directory, name)
@@ -115,22 +118,12 @@ class Disk:
             if inode.kind != DIRECTORY:
                 raise failure(errno.ENOTDIR)
         self._searchable(inode, parts[-1], uid)
-        if path.endswith("/"):
-            self._must_be_directory(inode, parts[-1], uid, depth)
         return inode, parts[-1]
 
     def _searchable(self, directory: Inode, name: str, uid: int) -> None:
         self.may(directory, SEARCH, uid)
         if len(name.encode()) > NAME_BYTES_MAX:
             raise failure(errno.ENAMETOOLONG)
-
-    def _must_be_directory(self, directory: Inode, name: str, uid: int, depth: int) -> None:
-        """What has a slash behind it must be a directory, whatever is asked of it; it need not be there."""
-        last = self.entry(directory, name)
-        if last is not None and last.kind == SYMLINK:
-            last = self._final(directory, name, follow=True, uid=uid, depth=depth)
-        if last is not None and last.kind != DIRECTORY:
-            raise failure(errno.ENOTDIR)
 
     def entry(self, directory: Inode, name: str) -> Inode | None:
         """What a directory calls `name`."""
@@ -183,12 +176,41 @@ class Disk:
             self.inodes_free += 1
         self.forget(inode)
 
-    def move(self, directory: Inode, name: str, new_directory: Inode, new: str) -> None:
-        """Give a name another place; what had it must be gone."""
-        inode = directory.entries.pop(name)
+    def rename(
+        self, place: tuple[Inode, str], new_place: tuple[Inode, str], *, replacing: bool, uid: int
+    ) -> tuple[Inode, Inode | None] | None:
+        """Give a name another place: what was moved, and what it replaced. None where both are one file already."""
+        (directory, name), (new_directory, new) = place, new_place
+        _must_be_names(directory, name, new_directory, new, replacing=replacing)
+        inode, there = directory.entries.get(name), new_directory.entries.get(new)
+        if inode is None:
+            raise failure(errno.ENOENT)
+        if there is not None and not replacing:
+            raise failure(errno.EEXIST)
+        if self._is_inside(new_directory, inode):
+            raise failure(errno.EINVAL)
+        if there is not None and self._is_inside(directory, there):
+            raise failure(errno.ENOTEMPTY)
+        if there is inode:
+            return None
+        self.may(directory, WRITE, uid)
+        self.may(new_directory, WRITE, uid)
+        if there is not None:
+            _must_be_replaceable(inode, there)
+        if inode.kind == DIRECTORY and directory is not new_directory:
+            self.may(inode, WRITE, uid)  # its `..` changes
+        if there is not None:
+            self.drop(new_directory, new)
+        del directory.entries[name]
         new_directory.entries[new] = inode
         if inode.kind == DIRECTORY:
             inode.parent = new_directory
+        return inode, there
+
+    def _is_inside(self, directory: Inode, inode: Inode) -> bool:
+        while directory is not self.root and directory is not inode:
+            directory = directory.parent
+        return directory is inode
 
     def forget(self, inode: Inode) -> None:
         """Give its room back, if nothing holds it any more."""
@@ -239,3 +261,21 @@ class Disk:
             kept = {page for page in inode.pages if page * self.block_bytes < size}
             self.blocks_free += len(inode.pages) - len(kept)
             inode.pages = kept
+
+
+def _must_be_names(directory: Inode, name: str, new_directory: Inode, new: str, *, replacing: bool) -> None:
+    if directory.device != new_directory.device:
+        raise failure(errno.EXDEV)
+    if name in (".", ".."):
+        raise failure(errno.EBUSY)
+    if new in (".", ".."):
+        raise failure(errno.EBUSY if replacing else errno.EEXIST)
+
+
+def _must_be_replaceable(inode: Inode, there: Inode) -> None:
+    if inode.kind == DIRECTORY and there.kind != DIRECTORY:
+        raise failure(errno.ENOTDIR)
+    if inode.kind != DIRECTORY and there.kind == DIRECTORY:
+        raise failure(errno.EISDIR)
+    if there.entries:
+        raise failure(errno.ENOTEMPTY)

@@ -174,7 +174,6 @@ class DiskAgainstKernel(RuleBasedStateMachine):
         for process, uid in enumerate(self.uids):
             Places.two.call(process, "begin", str(self.place), uid)
         self.inodes: dict[int, int] = {}
-        self.opened = [0, 0]
 
     def teardown(self) -> None:
         for process in (0, 1):
@@ -220,8 +219,9 @@ class DiskAgainstKernel(RuleBasedStateMachine):
             flags &= ~O_DIRECTORY  # older kernels made a file, newer ones say EINVAL
         if flags & O_TRUNC and not flags & (O_WRONLY | O_RDWR):
             flags &= ~O_TRUNC  # unspecified by POSIX
-        if self.both(process, "open", name, flags, mode) is not None:
-            self.opened[process] += 1
+        if name == "fifo":
+            flags &= ~O_RDWR  # a pipe with both ends would need what goes through it
+        self.both(process, "open", name, flags, mode)
 
     def handle(self, process: int, at: int) -> int:
         """One of the descriptors still open; the newest are the likeliest."""
@@ -365,7 +365,7 @@ def small_tmpfs(root: None, tmp_path: Path) -> Iterator[Path]:
 
 def run_machine(two: Two, directory: Path, *, small: bool) -> None:
     Places.two, Places.directory, Places.small = two, directory, small
-    run_state_machine_as_test(DiskAgainstKernel, settings=settings(max_examples=150, stateful_step_count=40))
+    run_state_machine_as_test(DiskAgainstKernel, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 def test_the_same_calls_give_the_same_results_and_errnos(two: Two, tmpfs: Path) -> None:
