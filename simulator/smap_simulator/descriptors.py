@@ -240,7 +240,9 @@ class Descriptors:
     @call
     def lstat(self, name: str) -> Stat:
         """lstat(2)."""
-        return Stat.of(self.disk.find(self.cwd, name, follow=False, uid=self.uid))
+        inode = self.disk.find(self.cwd, name, follow=False, uid=self.uid)
+        self.tell(history.Look(self.process, self.program, "lstat", inode.number, inode.mode))
+        return Stat.of(inode)
 
     @call
     def fchmod(self, fd: int, mode: int) -> None:
@@ -392,4 +394,5 @@ class Descriptors:
         if inode.kind != DIRECTORY:
             raise failure(errno.ENOTDIR)
         self.disk.may(inode, READ, self.uid)
+        self.tell(history.Look(self.process, self.program, "listdir", inode.number, inode.mode))
         return list(inode.entries)

@@ -85,6 +85,7 @@ class World:
         self._ready: list[Process] = []  # who could run and does not, by process id
         self._players: list[Player] = []
         self._smapds: list[Process] = []
+        self._terminated = False  # SIGTERM has been sent
         self._main = getcurrent()
         self._next: Process | None = None
         for number, client in enumerate(scenario.clients, 1):
@@ -306,7 +307,8 @@ class World:
             smapd.scanning = False
             smapd.scans += 1
             smapd.idle_scans = 0 if smapd.children or smapd.ended_children else smapd.idle_scans + 1
-        if all(self._is_done(one) for one in self._smapds):
+        if not self._terminated and all(self._is_done(one) for one in self._smapds):
+            self._terminated = True
             for one in self._smapds:
                 one.terminating = True
                 self.wake(one)
@@ -316,14 +318,12 @@ class World:
         return smapd.dead or smapd.idle_scans >= enough or smapd.scans >= most
 
     def _clients_are_done(self) -> bool:
-        return not any(
-            process.program == "smap" and not (process.waiting and process.until_s is None and self._is_silent(process))
-            for process in self._all.values()
-        )
+        """Whether no session will bring anything more: each is over, or its two ends wait for each other for ever."""
+        return not any(process.player is not None and not self._is_silent(process) for process in self._all.values())
 
     def _is_silent(self, smap: Process) -> bool:
-        player = smap.player
-        return player is not None and player.stalled
+        assert smap.player is not None
+        return smap.waiting and smap.until_s is None and smap.player.until_s is None
 
 
 def run(scenario: Scenario, programs: Programs, choice: Choice | None = None) -> Finished:
