@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smap_conformance.expect import Miss, Overdue
-from smap_conformance.unread import unread_bytes
+from smap_conformance.unread import inode_of_the_other_end, unread_bytes
 
 REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
 REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
@@ -114,6 +114,10 @@ class Dialogue:
                 return False
             time.sleep(0)
         return True
+
+    def inode_at_the_target(self) -> int | None:
+        """The socket that the target serves us on, as /proc/PID/fd names it; None when it is closed."""
+        return inode_of_the_other_end(self._socket)
 
     def send_what_fits(self, data: bytes, stall_s: float = 1.0) -> int:
         """Send until the target has taken no byte for `stall_s`, or has closed; returns how many bytes went.

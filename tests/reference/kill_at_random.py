@@ -1,4 +1,4 @@
-"""Kill -9 under load: smap's sessions, smapd and its copies, at seeded random moments; then count.
+"""Kill -9 under load: smap and its sessions, smapd, its copies and mailers, at seeded random moments; then count.
 
     python tests/reference/kill_at_random.py [KILLS [SEED]]
 
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 
 from programs import Installation, below, installation, until
 
@@ -27,6 +28,38 @@ CLIENTS = 3
 MAILER = """#!/bin/sh
 cat > "{sent}/$$.new" && mv "{sent}/$$.new" "{sent}/$$.$(date +%s%N)"
 """
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place of the reference, broken: what this script must be able to see."""
+
+    module: str
+    text: str
+    instead: str
+
+    def apply(self, place: Installation) -> None:
+        path = place.root / "lib/smap_reference" / self.module
+        text = path.read_text(encoding="utf-8")
+        assert text.count(self.text) == 1, f"{self.module} has changed: mend the mutant"
+        path.write_text(text.replace(self.text, self.instead), encoding="utf-8")
+
+
+MUTANTS = {
+    "250 before the message is whole": Mutant(
+        "smap.py",
+        "            self._gathering.commit()\n",
+        "            self._peer.send(b'250 Early\\r\\n', None)\n"
+        "            __import__('time').sleep(0.05)\n"
+        "            self._gathering.commit()\n",
+    ),
+    "a partial file is delivered": Mutant("spool.py", " and stat.st_mode & 0o7777 == WHOLE", ""),
+    "removed before the mailer has ended": Mutant(
+        "smapd.py",
+        "        pid = processes.spawn(argv, fd)\n",
+        "        pid = processes.spawn(argv, fd)\n        spool.remove(self._system.disk, self._name)\n",
+    ),
+}
 
 
 class Client(threading.Thread):
@@ -79,16 +112,22 @@ def name_of(delivered: bytes) -> str | None:
     return body.partition(b"\n")[0].removeprefix(b"Subject: ").decode()
 
 
+def start_smap(place: Installation, listening: socket.socket) -> "subprocess.Popen[bytes]":
+    return place.start(place.smap, stdin=listening, stdout=listening, stderr=listening)
+
+
 def rampage(place: Installation, kills: int, seed: int, listening: socket.socket) -> Counter[str]:
-    """Kill as often as told; what was killed how often. smapd is started anew; smap's parent is left alive."""
+    """Kill as often as told; what was killed how often. smapd, and the smap that accepts, are started anew."""
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
-    smap = place.start(place.smap, stdin=listening, stdout=listening, stderr=listening)
+    smap = start_smap(place, listening)
     smapd = start_smapd(place)
     while killed.total() < kills:
         time.sleep(chance.random() * 0.03)
-        victim = chance.choice(["session", "session", "copy or mailer", "smapd"])
-        alive = [smapd.pid] if victim == "smapd" else below(smap.pid if victim == "session" else smapd.pid)
+        victim = chance.choice(["session", "session", "session", "copy or mailer", "copy or mailer", "smapd", "smap"])
+        alive = {"smapd": [smapd.pid], "smap": [smap.pid]}.get(victim)
+        if alive is None:
+            alive = below(smap.pid if victim == "session" else smapd.pid)
         if not alive:
             continue
         with contextlib.suppress(ProcessLookupError):
@@ -97,6 +136,9 @@ def rampage(place: Installation, kills: int, seed: int, listening: socket.socket
         if victim == "smapd":
             smapd.wait()
             smapd = start_smapd(place)
+        elif victim == "smap":
+            smap.wait()
+            smap = start_smap(place, listening)
         if sys.stderr.isatty():
             print(f"\r{killed.total()} of {kills} kills", end="", file=sys.stderr, flush=True)
     return killed
@@ -116,9 +158,12 @@ def waiting(place: Installation) -> list[str]:
     return whole
 
 
-def count(kills: int, seed: int) -> dict[str, int]:
+def count(kills: int, seed: int, mutant: Mutant | None = None) -> dict[str, int]:
     """One whole run; the counts."""
-    with installation() as place:
+    with installation(may_measure=False) as place:  # it is the killed that say nothing
+        if mutant is not None:
+            mutant.apply(place)
+            place.install()
         sent = place.root / "sent"
         sent.mkdir(mode=0o777)
         sent.chmod(0o777)

@@ -13,6 +13,15 @@ def test_nothing_is_lost_and_nothing_is_half() -> None:
     assert counts["delivered"] + counts["set aside"] >= counts["promised"]
 
 
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("mutant", kill_at_random.MUTANTS)
+def test_a_broken_reference_is_seen(mutant: str) -> None:
+    """Where a kill falls is chance, on a busy machine all the more: seen in one of a few runs is seen."""
+    what = "partial" if "partial" in mutant else "lost"
+    runs = (kill_at_random.count(40, seed, kill_at_random.MUTANTS[mutant]) for seed in range(6))
+    assert any(counts[what] for counts in runs)
+
+
 def test_the_judge_knows_a_half_message() -> None:
     whole = b"Received: from x\n" + kill_at_random.message("1-2")
     assert kill_at_random.name_of(whole) == "1-2"
