@@ -73,6 +73,7 @@ def call(method: Callable[Concatenate[Descriptors, P], T]) -> Callable[Concatena
             injected = type(error) is InjectedError
             number = error.errno or errno.EIO
             self.tell(Failed(self.process, self.program, name, number, inode, injected))
+            self.gate.after(name)
             if injected:
                 raise failure(number) from None
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from greenlet import greenlet
 
@@ -25,6 +25,8 @@ from smap_simulator.inode import failure
 if TYPE_CHECKING:
     from smap_simulator.mailing import Mailing
     from smap_simulator.world import World
+
+T = TypeVar("T")
 
 SIGKILL, SIGTERM = 9, 15
 
@@ -63,6 +65,7 @@ class Process:
         self.log = self
         self.processes = self
         self.hostname = "firewall.example"
+        self.struck = False  # by a fault, since the last scan
         self._stopping = False
         self._kill_after = False
         self._short: Fault | None = None
@@ -78,22 +81,20 @@ class Process:
         if world.faults is None:
             return
         fault = world.faults.strike(self.program, call)
-        while fault is not None:
-            if fault.effect is not Effect.ERROR:
-                self._arm(fault)
-                return
-            if fault.errno != errno.EINTR:
-                if call == "close":
-                    self._short = fault  # the descriptor goes all the same: `after` raises it
-                    return
-                raise InjectedError(fault.errno, "")
-            # Interrupted, and begun again; only close is not (PEP 475), and has closed.
-            world.tell(Failed(self.pid, self.program, call, errno.EINTR, 0, True))
-            world.turn(self)
-            return
+        if fault is not None:
+            self._strike(fault, call)
 
-    def _arm(self, fault: Fault) -> None:
+    def _strike(self, fault: Fault, call: str) -> None:
+        self.struck = self.struck or fault.errno != errno.EINTR
         match fault.effect:
+            case Effect.ERROR if fault.errno == errno.EINTR:
+                # Carried on from: begun again, after whoever sent the signal; a close is not (PEP 475): it has closed.
+                self.world.tell(Failed(self.pid, self.program, call, errno.EINTR, 0, True))
+                self.world.turn(self)
+            case Effect.ERROR if call == "close":
+                self._short = fault  # the descriptor goes all the same: `after` raises it
+            case Effect.ERROR:
+                raise InjectedError(fault.errno, "")
             case Effect.KILL_BEFORE:
                 self._die()
             case Effect.KILL_AFTER:
@@ -103,8 +104,6 @@ class Process:
             case Effect.KILL_HALF:
                 self._short = fault
                 self._kill_after = True
-            case Effect.ERROR:
-                raise AssertionError("an error is raised, not armed")
 
     def after(self, call: str) -> None:
         """Gate."""
@@ -155,18 +154,19 @@ class Process:
 
     def spawn(self, argv: Sequence[str], stdin: int) -> int:
         """system.Processes."""
-        return self._call("spawn", lambda: self.world.execute(self, argv, stdin))
+        return self.call("spawn", lambda: self.world.execute(self, argv, stdin))
 
-    def _call(self, name: str, act: Callable[[], int]) -> int:
+    def call(self, name: str, act: Callable[[], T]) -> T:
+        """A call that is not the disk's: through the gate, with its failure recorded."""
         try:
             self.before(name)
             result = act()
-            self.after(name)
         except OSError as error:
-            injected = type(error) is InjectedError
             number = error.errno or errno.EIO
-            self.world.tell(Failed(self.pid, self.program, name, number, 0, injected))
+            self.world.tell(Failed(self.pid, self.program, name, number, 0, type(error) is InjectedError))
+            self.after(name)
             raise failure(number) from None
+        self.after(name)
         return result
 
     def fork(self, program: str, main: Callable[[Process], int]) -> int:
@@ -179,14 +179,14 @@ class Process:
 
     def wait(self, until_s: float | None) -> tuple[int, int] | None:
         """system.Processes."""
-        self.before("wait")
+        return self.call("wait", lambda: self._wait(until_s))
+
+    def _wait(self, until_s: float | None) -> tuple[int, int] | None:
         if self.program == "smapd":
             self.world.scanned(self)
         while True:
             if self.ended_children:
-                ended = self.ended_children.pop(0)
-                self.after("wait")
-                return ended
+                return self.ended_children.pop(0)
             if self.terminating:
                 self.terminating = False
                 self._stopping = True
@@ -202,9 +202,7 @@ class Process:
 
     def kill(self, pid: int) -> None:
         """system.Processes."""
-        self.before("kill")
-        self.world.kill_group(pid)
-        self.after("kill")
+        self.call("kill", lambda: self.world.kill_group(pid))
 
 
 class Peer:
@@ -218,15 +216,16 @@ class Peer:
 
     def recv(self, size_bytes: int, until_s: float | None) -> bytes:
         """system.Peer."""
+        return self._process.call("recv", lambda: self._recv(size_bytes, until_s))
+
+    def _recv(self, size_bytes: int, until_s: float | None) -> bytes:
         process, connection = self._process, self._connection
-        self._gate("recv")
         while True:
             if until_s is not None and process.clock.now_s >= until_s:
                 raise failure(errno.ETIMEDOUT)
             if connection.inbound:
                 data = connection.take(size_bytes)
                 self._player.advance()
-                process.after("recv")
                 return data
             if connection.reset:
                 raise failure(errno.ECONNRESET)
@@ -240,8 +239,10 @@ class Peer:
 
     def send(self, data: bytes, until_s: float | None) -> None:
         """system.Peer."""
+        self._process.call("send", lambda: self._send(data, until_s))
+
+    def _send(self, data: bytes, until_s: float | None) -> None:
         process, connection = self._process, self._connection
-        self._gate("send")
         while data:
             if connection.reset:
                 raise failure(errno.ECONNRESET)
@@ -257,15 +258,6 @@ class Peer:
                 if until_s is not None and process.clock.now_s >= until_s:
                     raise failure(errno.ETIMEDOUT)
                 process.world.wait(process, until_s)
-        process.after("send")
-
-    def _gate(self, name: str) -> None:
-        try:
-            self._process.before(name)
-        except InjectedError as injected:
-            number = injected.errno or errno.ECONNRESET
-            self._process.world.tell(Failed(self._process.pid, self._process.program, name, number, 0, True))
-            raise failure(number) from None
 
     def leave(self) -> None:
         """The process has ended: the connection is closed."""

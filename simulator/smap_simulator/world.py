@@ -306,7 +306,9 @@ class World:
         if smapd.scanning:
             smapd.scanning = False
             smapd.scans += 1
-            smapd.idle_scans = 0 if smapd.children or smapd.ended_children else smapd.idle_scans + 1
+            busy = smapd.children or smapd.ended_children or smapd.struck
+            smapd.struck = False
+            smapd.idle_scans = 0 if busy else smapd.idle_scans + 1
         if not self._terminated and all(self._is_done(one) for one in self._smapds):
             self._terminated = True
             for one in self._smapds:

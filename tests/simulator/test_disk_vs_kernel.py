@@ -85,8 +85,11 @@ class Two:
         self.processes: list[subprocess.Popen[str]] = []
         for end in ends:
             command = [sys.executable, str(program), str(end.fileno())]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            self.processes.append(subprocess.Popen(command, pass_fds=[end.fileno()], **pipes))
+            self.processes.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[end.fileno()]
+                )
+            )
         for end in ends:
             end.close()
 
@@ -165,11 +168,8 @@ class DiskAgainstKernel(RuleBasedStateMachine):
         here = Path.cwd()
         plant(self.place)
         os.chdir(here)
-        room: dict[str, int] = {}
-        if Places.small:
-            # The directory of this run and what is planted in it are inodes already; so is the root.
-            room = {"room_bytes": ROOM_BYTES, "room_inodes": ROOM_INODES}
-        self.disk = Disk(start_image(own), **room)
+        bytes_free, inodes_free = (ROOM_BYTES, ROOM_INODES) if Places.small else (None, None)
+        self.disk = Disk(start_image(own), room_bytes=bytes_free, room_inodes=inodes_free)
         self.simulated = [Simulated(self.disk, number, uid) for number, uid in enumerate(self.uids)]
         for process, uid in enumerate(self.uids):
             Places.two.call(process, "begin", str(self.place), uid)
