@@ -205,6 +205,11 @@ _TABLE = (
         clauses=("timeout 30",),
     ),
     Scenario("byte by byte", (client.BYTEWISE,)),
+    Scenario("dribbling", (client.DRIBBLING,), clauses=("timeout 30",)),
+    Scenario(
+        "a line without an end",
+        (Client("an endless line", (Send(b"HELO " + b"x" * 9000), Send(b"x\r\n" + client.SESSION), Read(99))),),
+    ),
     Scenario("odd files in the spool directory", (client.PIPELINED,), start=_image(_ODD, {})),
 )
 NAMED = {scenario.name: scenario for scenario in _TABLE}
@@ -215,6 +220,14 @@ def cuts(leave: client.Step) -> Iterator[Scenario]:
     for position in range(len(client.SESSION) + 1):
         cut = client.cut_at(client.SESSION, position, leave)
         yield Scenario(cut.name, (cut,), clauses=("timeout 30",))
+
+
+def smuggling() -> Iterator[Scenario]:
+    """A client that hides a second transaction behind something that is almost an end of data: one message each."""
+    start = client.HELO + client.transaction().partition(b"DATA\r\n")[0] + b"DATA\r\n"
+    for name, end in client.FAKE_ENDS.items():
+        steps = (Send(start), Read(5), Send(client.smuggled(end) + client.QUIT), Read(99))
+        yield Scenario(f"smuggling with {name}", (Client(name, steps),))
 
 
 def mailers() -> Iterator[Scenario]:

@@ -353,13 +353,15 @@ def tmpfs() -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_tmpfs(root: None, tmp_path: Path) -> Iterator[Path]:
+def small_tmpfs(root: None, two: Two, tmp_path: Path) -> Iterator[Path]:
     """A tmpfs with little room: the inodes that are free once a machine has planted its own."""
     tmp_path.chmod(0o755)
     inodes = ROOM_INODES + 1 + 1 + len(start_image(0).nodes) - 1
     options = f"size={ROOM_BYTES},nr_inodes={inodes},mode=755"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "smaplab", str(tmp_path)], check=True)
     yield tmp_path
+    for process in (0, 1):  # nobody must stand in it
+        two.call(process, "begin", "/", os.getuid())
     subprocess.run(["umount", str(tmp_path)], check=True)
 
 

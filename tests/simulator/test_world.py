@@ -125,6 +125,22 @@ def test_a_reset_can_overtake_the_data_before_it() -> None:
     assert seen == {(220, 250, 250, 250, 354), ()}
 
 
+@pytest.mark.parametrize("wanted", list(scenario.smuggling()), ids=lambda wanted: wanted.name)
+def test_nothing_is_smuggled(wanted: Scenario) -> None:
+    finished = play(wanted)
+    (message,) = finished.history.messages
+    assert promised(finished.history) == [message.id]
+    (end,) = mailed(finished.history)
+    assert end.read.partition(b"\n")[2] == message.body.replace(b"\r\n", b"\n")
+    assert b"MAIL FROM" in end.read
+
+
+def test_a_line_without_an_end_is_answered_once() -> None:
+    finished = play(NAMED["a line without an end"])
+    assert codes(finished.history) == [220, 500, 250, 250, 250, 354, 250, 221]
+    assert delivered(finished.history) == [client.BODY]
+
+
 @pytest.mark.parametrize("wanted", list(scenario.mailers()), ids=lambda wanted: wanted.name)
 def test_each_mailer_decides_by_its_exit_status_alone(wanted: Scenario) -> None:
     finished = play(wanted)
