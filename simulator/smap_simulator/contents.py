@@ -104,9 +104,11 @@ class Contents:
             for blocks in combinations(spread(looks, bounds.places), count)
             for chosen in product(*blocks)
         ]
-        for look in LOOKS:
-            if sum(any(each.look == look for each in block) for block in looks) > bounds.bad_blocks:
-                found.append((Bad(-1, look, inode),))
+        found += [
+            (Bad(-1, look, inode),)
+            for look in LOOKS
+            if sum(any(each.look == look for each in block) for block in looks) > bounds.bad_blocks
+        ]
         return found
 
     def expand(self, bad: Sequence[Bad], durable: int) -> Iterator[Bad]:

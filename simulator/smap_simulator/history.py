@@ -156,6 +156,15 @@ class Open(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Look(Event):
+    """lstat(2) found a file, or the names of a directory were read: `call` says which. `mode` is what was seen."""
+
+    call: str
+    inode: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close(Event):
     """The last descriptor of one open file was closed, and with it its flock went."""
 
@@ -244,20 +253,24 @@ Output = Reply | MailerStart | MailerEnd
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        Create, Write, Truncate, Chmod, Chown, Mkdir, Link, Unlink, Rename, Fsync, Syncfs, Open, Close, Lock, Unlock,
-        Failed, Spawn, Exit, Reply, MailerStart, MailerEnd,
+        Create, Write, Truncate, Chmod, Chown, Mkdir, Link, Unlink, Rename, Fsync, Syncfs, Open, Look, Close, Lock,
+        Unlock, Failed, Spawn, Exit, Reply, MailerStart, MailerEnd,
     )
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a client meant to send. `body` has CRLF lines, as before dots are doubled; addresses have no brackets."""
+    """What a client meant to send. `body` has CRLF lines, as before dots are doubled; addresses have no brackets.
+
+    `ended`: the end of the data was sent, or was going to be. A message without it must never become whole.
+    """
 
     id: str
     sender: str
     recipients: tuple[str, ...]
     body: bytes
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
