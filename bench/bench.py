@@ -2,7 +2,8 @@
 
     (a) from accept to the greeting in nowait mode, by one run of the bare interpreter
     (b) messages a second through wait mode, by the bare system calls of one message in a loop
-    (c) messages a second that smapd delivers, by runs of the bare interpreter, as many at a time
+    (c) messages a second that smapd delivers to /bin/true, by one run of the bare interpreter and one of /bin/true
+        for each, as many at a time
     (d) memory of an idle session, by an idle interpreter
 
 The two sides of each ratio take turns; the table gives medians. Exit status: 0 all bars hold, 1 one is missed,
@@ -12,6 +13,7 @@ The two sides of each ratio take turns; the table gives medians. Exit status: 0 
 import argparse
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -23,6 +25,7 @@ from measure import Row
 from rig import NOT_A_DISK, CannotMeasureError, Rig, file_system, interpreter
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
+STARTS = 20  # a start is short, and differs much from the next
 LOADS = ((1, 1), (1, 10), (8, 1), (8, 10), (64, 1), (64, 10))  # clients, messages a session
 
 
@@ -36,13 +39,13 @@ def measured(rig: Rig, rounds: int, only: str) -> list[Row]:
             print(f"  {row.what}: {row.ratio:.2f}", file=sys.stderr)
 
     if "a" in only:
-        keep(measure.greeting(rig, rounds * 20))
+        keep(measure.greeting(rig, rounds * STARTS))
     if "b" in only:
         for clients, messages in LOADS:
             keep(measure.taking(rig, rounds, clients, messages))
         keep(measure.taking(rig, rounds, 8, 10, "pipelined"))
     if "c" in only:
-        keep(*measure.draining(rig, rounds))
+        keep(measure.draining(rig, rounds))
     if "d" in only:
         keep(*measure.memory(rig))
     return rows
@@ -71,8 +74,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 def circumstances(rig: Rig, rounds: int) -> str:
     """Where the numbers were made."""
     facts = {
-        "command": f"python bench/bench.py --rounds {rounds}",
-        "kernel": f"{platform.system()} {platform.release()}, {os.cpu_count()} cores",
+        "command": shlex.join(["python", "bench/bench.py", *sys.argv[1:]]),
+        "rounds": f"{rounds}, and {rounds * STARTS} of the start-up",
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "file system": file_system(rig.root),
         "python": f"{platform.python_version()} measuring, {rig.python} measured",
         "syslog": "listening" if Path("/dev/log").exists() else "none",
@@ -83,7 +87,9 @@ def circumstances(rig: Rig, rounds: int) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each pair (20 times as many for the start-up)")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help=f"turns of each pair ({STARTS} times as many for the start-up)"
+    )
     parser.add_argument("--only", default="abcd", help="letters of the measures to run")
     parser.add_argument("--scratch", default="/var/tmp", help="where to make a directory of our own; a real disk")
     parser.add_argument("--python", help="the interpreter to run the reference with")
@@ -130,6 +136,21 @@ def main() -> int:
 
 _ABOUT = """\
 # What the reference costs
+
+Made by `tox -e bench -- --write`, as root. Each row is a ratio to what the reference cannot do without, measured in
+turns with it on the same machine: a ratio holds on another machine, the numbers do not. Both numbers are medians of all
+rounds, and the ratio is the median of the rounds' ratios.
+
+- *accept to 220, nowait*: from the accepted connection until the greeting is read, beside one run of
+  `python3 -I -S -c pass`.
+- *taken, wait*: messages of 1 kB through one smap that accepts and forks, every command waiting for its reply, beside a
+  loop of create, write, fsync, fchmod, fsync and fsync of the directory, in the same directory, with no network and no
+  second process. Where it is over 1, sessions have shared the disk's work.
+- *delivered to /bin/true*: what smapd makes of a full spool directory, from its start on, beside one run of
+  `python3 -I -S -c pass` and one of `/bin/true` for each message, ten at a time as smapd has them: for each message a
+  program is executed, and a mailer by that program.
+- *memory of an idle session*: what a process has for itself (USS) and with its share of what it shares (PSS), beside
+  an interpreter that waits for input.
 
 """
 

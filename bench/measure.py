@@ -133,21 +133,19 @@ def _bare_writes_s(rig: Rig, total: int) -> float:
 # (c) messages delivered
 
 
-def draining(rig: Rig, rounds: int, total: int = 300) -> list[Row]:
-    """Messages a second that smapd hands to /bin/true, by the runs of an interpreter, as many at a time."""
-    by_one, by_both = [], []
-    for _ in range(rounds):
-        drained = total / _drain_s(rig, total)
-        by_one.append((drained, total / _runs_s([rig.bare], total)))
-        by_both.append((drained, total / _runs_s([rig.bare, ["/bin/true"]], total)))
-    return [
-        Row("delivered, by interpreter runs", "messages/s", by_one, ("≥", 0.8)),
-        Row("delivered, by interpreter and mailer runs", "messages/s", by_both, None),
-    ]
+def draining(rig: Rig, rounds: int, total: int = 300) -> Row:
+    """Messages a second that smapd hands to /bin/true, by one interpreter run and one of /bin/true for each.
+
+    Both have as many at a time. SCAN-06 asks for a program to be executed for each message, and the program is in
+    Python: this is what cannot be saved. smapd's own start and its claims are on its side of the ratio.
+    """
+    needed = [rig.bare, ["/bin/true"]]
+    pairs = [(total / _drain_s(rig, total), total / _runs_s(needed, total)) for _ in range(rounds)]
+    return Row("delivered to /bin/true", "messages/s", pairs, ("≥", 0.8))
 
 
 def _drain_s(rig: Rig, total: int) -> float:
-    """From the moment smapd finds the spool directory full until it is empty."""
+    """From the start of smapd on a full spool directory until it is empty."""
     for number in range(total):
         file = Path(f"{rig.spool}/m{number}")
         file.write_bytes(HEADING + b"Subject: load\n\nNothing.\n")
@@ -157,14 +155,19 @@ def _drain_s(rig: Rig, total: int) -> float:
     began_s = time.perf_counter()
     program = rig.start([rig.smapd], subprocess.DEVNULL)
     deadline_s = time.monotonic() + WAIT_S_MAX
-    while any(Path(rig.spool).iterdir()):
+    while not _is_empty(rig.spool):
         until("an empty spool directory", deadline_s)
         if program.poll() is not None:
             raise CannotMeasureError(f"smapd ended with status {program.returncode}")
-        time.sleep(0.01)
+        time.sleep(0.02)  # one per cent of the whole: looking more often would slow down what is looked at
     took_s = time.perf_counter() - began_s
     rig.end(program, signal.SIGTERM)
     return took_s
+
+
+def _is_empty(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
 
 
 def _runs_s(argvs: list[list[str]], total: int) -> float:
@@ -187,14 +190,17 @@ def _runs_s(argvs: list[list[str]], total: int) -> float:
 
 
 def memory(rig: Rig) -> list[Row]:
-    """An idle session, by an idle interpreter. KiB; PSS counts a shared page by its share."""
+    """An idle session, by an idle interpreter. KiB.
+
+    USS is what the process has for itself, and what one session more costs; PSS adds its share of what it shares.
+    """
     bare = _of_idle(rig, _idle_interpreters)
     rows = []
     for what, start in (("nowait", _idle_nowait), ("wait", _idle_wait)):
         session = _of_idle(rig, start)
         rows += [
-            Row(f"memory of an idle session, {what}, {kind.upper()}", "KiB", [(session[kind], bare[kind])], None)
-            for kind in ("Rss", "Pss")
+            Row(f"memory of an idle session, {what}, {kind}", "KiB", [(session[kind], bare[kind])], None)
+            for kind in ("USS", "PSS")
         ]
     return rows
 
@@ -211,12 +217,13 @@ def _of_idle(rig: Rig, start: "Callable[[Rig, list[socket.socket]], list[int]]")
         for program in rig.started():
             if program not in before:
                 rig.end(program)
-    return {kind: statistics.median(one[kind] for one in found) for kind in ("Rss", "Pss")}
+    return {kind: statistics.median(one[kind] for one in found) for kind in ("USS", "PSS")}
 
 
 def _memory_kib(pid: int) -> dict[str, float]:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
-    return {line.split(":")[0]: float(line.split()[1]) for line in lines}
+    found = {line.split(":")[0]: float(line.split()[1]) for line in lines}
+    return {"USS": found["Private_Clean"] + found["Private_Dirty"], "PSS": found["Pss"]}
 
 
 def _idle_interpreters(rig: Rig, connections: list[socket.socket]) -> list[int]:

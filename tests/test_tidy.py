@@ -19,7 +19,7 @@ PACKAGES = {"smap_reference": REFERENCE, "smap_simulator": SIMULATOR, "smap_conf
 # What touches the machine. `errno` is only numbers, and open to everybody; `time` is not: the clock is on the seam.
 MACHINE = {
     "os", "socket", "_socket", "fcntl", "signal", "_signal", "subprocess", "syslog", "pwd", "grp", "select", "time",
-    "ctypes", "pathlib", "shutil", "tempfile", "random", "threading", "multiprocessing",
+    "posix", "ctypes", "pathlib", "shutil", "tempfile", "random", "threading", "multiprocessing",
 }  # fmt: skip
 
 MODULE_LINES_MAX = 400
@@ -179,6 +179,19 @@ def test_prose_uses_one_word_for_one_thing(path: Path) -> None:
         if not (path.name in ABOUT_OTHERS and "queue" in found.group().lower())
     ]
     assert not wrong
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for package, folder in PACKAGES.items():
+        section = text.partition(f"/{package}\n\n")[2].partition("\n## ")[0]
+        named = set(re.findall(r"`(\w+)`", section))
+        there = {path.stem for path in modules(folder) if path.stem[0] != "_" and "suite" not in path.parts}
+        assert sorted(there - named) == [], f"{package}: modules without a line in ARCHITECTURE.md"
+        tables = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", section, re.MULTILINE))))
+        assert sorted(tables - {name for path in modules(folder) for name in (path.stem, path.parent.name)}) == [], (
+            package
+        )
 
 
 # Rules, cases and promises

@@ -16,8 +16,11 @@ from datetime import datetime
 
 from smap_conformance.expect import Miss, miss, shown
 from smap_conformance.mailer import Run
+from smap_conformance.patience import WAIT_S
 from smap_conformance.place import Place
 from smap_conformance.spool import WHOLE
+
+EACH_MESSAGE_S = 1.0  # what a busy machine may take for one copy and one mailer, on top of the bound for an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,12 @@ def arrived(place: Place, *, set_aside_is_fine: bool = False) -> list[Message]:
     expected = len(place.whole())
     if not place.smapds:
         place.start_smapd()
-    place.wait("smapd", f"{expected} whole files given to the mailer, and removed", lambda: not _whole_left(place))
+    place.wait(
+        "smapd",
+        f"{expected} whole files given to the mailer, and removed",
+        lambda: not _whole_left(place),
+        WAIT_S + expected * EACH_MESSAGE_S,
+    )
     bad = place.bad_entries()
     if bad and not set_aside_is_fine:
         miss("messages that smap had taken", "delivery by smapd", f"in baddir: {'; '.join(f.describe() for f in bad)}")

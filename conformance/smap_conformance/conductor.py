@@ -19,6 +19,7 @@ from smap_conformance.sanity import deliver_one
 from smap_conformance.users import user_for_targets
 from smap_conformance.verdict import CaseResult, Verdict
 
+SUITE = Path(__file__).with_name("suite")
 RESULT, FIRST_SANITY, LAST_SANITY = "smap_result", "smap_first_sanity", "smap_last_sanity"
 LEVELS = {"must": {"MUST"}, "should": {"MUST", "SHOULD"}, "all": {"MUST", "SHOULD", "INFO"}}
 FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -76,6 +77,12 @@ class Conductor:
         return [
             name for name, rule in self.catalogue.items() if rule.level.value in levels and (not only or name in only)
         ]
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave files of the suite unread that hold none of the cases asked for by name."""
+        named = {case.partition("::")[0] for case in self.config.getoption("smap_case")}
+        of_the_suite = collection_path.parent == SUITE and collection_path.stem.startswith("test_")
+        return True if named and of_the_suite and collection_path.stem.removeprefix("test_") not in named else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
@@ -258,7 +265,7 @@ def _cannot_tell(lab: Lab) -> bool:
 
 
 def _of_the_suite(item: pytest.Item) -> bool:
-    return Path(__file__).with_name("suite") in item.path.parents
+    return SUITE in item.path.parents
 
 
 def _result_of(report: pytest.TestReport) -> CaseResult | None:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smap_conformance.expect import Miss, Overdue
-from smap_conformance.unread import unread_bytes
+from smap_conformance.unread import inode_of_the_other_end, unread_bytes
 
-REPLY_LINE = re.compile(rb"(\d\d\d)([ -])?([^\r\n]*)\r\n\Z")
+REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])[^\r\n]*)?\r\n\Z")
 REPLY_BYTES_MAX = 512  # RFC 5321 4.5.3.1.5, CRLF included
 # No target may make us read for ever, or hold all that it can write.
 LINE_BYTES_MAX = 65_536
@@ -115,6 +115,10 @@ class Dialogue:
             time.sleep(0)
         return True
 
+    def inode_at_the_target(self) -> int | None:
+        """The socket that the target serves us on, as /proc/PID/fd names it; None when it is closed."""
+        return inode_of_the_other_end(self._socket)
+
     def send_what_fits(self, data: bytes, stall_s: float = 1.0) -> int:
         """Send until the target has taken no byte for `stall_s`, or has closed; returns how many bytes went.
 
@@ -185,6 +189,8 @@ class Dialogue:
                 wanted = f"three digits, text, CRLF, at most {REPLY_BYTES_MAX} octets (RFC 5321 4.2, 4.5.3.1.5)"
                 raise Miss("a line from smap", wanted, repr(line[:600]))
             lines.append(line)
+            if line[:3] != lines[0][:3]:
+                raise Miss("a reply of several lines", "the same code in each (RFC 5321 4.2.1)", repr(lines[-2:]))
             if found[2] != b"-":
                 return Reply(int(found[1]), tuple(lines))
 

@@ -93,7 +93,7 @@ def circumstances(argv: list[str], attempt: int, behaviour: dict[str, Any]) -> d
         "behaviour": behaviour["name"],
         "cwd": os.getcwd(),
         "descriptors": descriptors(),
-        "environment": {text(name): text(value) for name, value in sorted(os.environ.items())},
+        "environment": environment(),
         "gids": list(os.getresgid()),
         "groups": sorted(os.getgroups()),
         "pid": os.getpid(),
@@ -101,6 +101,13 @@ def circumstances(argv: list[str], attempt: int, behaviour: dict[str, Any]) -> d
         "uids": list(os.getresuid()),
         "umask": umask(),
     }
+
+
+def environment() -> dict[str, str]:
+    """As it was handed over: by now the interpreter has put LC_CTYPE into its own."""
+    with open("/proc/self/environ", "rb") as file:
+        pairs = [entry.decode("latin-1").partition("=") for entry in file.read().split(b"\0") if entry]
+    return {name: value for name, _, value in sorted(pairs)}
 
 
 def umask() -> int:

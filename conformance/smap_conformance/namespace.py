@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
@@ -26,15 +28,17 @@ MS_SHARED = 0x100000
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
-CAP_SETGID, CAP_SETUID, CAP_SYS_CHROOT, CAP_SYS_ADMIN = 6, 7, 18, 21
+CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_CHROOT, CAP_SYS_ADMIN = 6, 7, 8, 18, 21
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
+Made = TypeVar("Made")
 
 
 def _check(result: int, call: str) -> None:
@@ -120,6 +124,27 @@ def pass_on_capabilities(numbers: frozenset[int] | None) -> None:
         if wanted >> number & 1:
             arguments = (ctypes.c_ulong(PR_CAP_AMBIENT_RAISE), ctypes.c_ulong(number), 0, 0)
             _check(_libc.prctl(PR_CAP_AMBIENT, *arguments), "prctl PR_CAP_AMBIENT")
+
+
+def without_capabilities(numbers: frozenset[int], start: Callable[[], Made]) -> Made:
+    """Call `start` where the programs that it executes, root's too, do not get these capabilities.
+
+    Capabilities belong to a thread: one of its own gives them up for good, and goes. As root that takes CAP_SETPCAP.
+    """
+
+    def give_up_and_start() -> Made:
+        if has_capability(CAP_SETPCAP):
+            for number in numbers:
+                _check(_libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0), "prctl PR_CAPBSET_DROP")
+        header, data = _CapabilityHeader(_CAPABILITY_VERSION_3, 0), (_CapabilityData * 2)()
+        _check(_libc.capget(ctypes.byref(header), ctypes.byref(data)), "capget")
+        for number in numbers:  # what is not inheritable leaves the ambient set as well
+            data[number // 32].inheritable &= ~(1 << number % 32)
+        _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
+        return start()
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(give_up_and_start).result()
 
 
 def become_own_user_namespace() -> None:

@@ -11,19 +11,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from smap_conformance import netperm, offspring, spool
+from smap_conformance import namespace, netperm, offspring, spool
 from smap_conformance.dialogue import Reply, stuffed
 from smap_conformance.expect import Miss, codes, expect, not_measured
 from smap_conformance.inetd import Inetd
 from smap_conformance.mailer import Mailer
 from smap_conformance.patience import WAIT_S, until
 from smap_conformance.programs import Session, Smapd
-from smap_conformance.sandbox import ALLOW_NAMESPACES
+from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances
 from smap_conformance.spool import SpoolFile
 
 if TYPE_CHECKING:
@@ -44,6 +44,16 @@ class Shape:
     inodes: int | None = None
     mode: str = "nowait"  # how smap is started: nowait, wait
     umask: int = 0o022
+    # How both programs are started: see sandbox.Circumstances
+    withheld: frozenset[int] = frozenset()
+    groups: tuple[int, ...] | None = None
+    descriptors: tuple[int, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)  # besides what they need
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """For the sandbox."""
+        return Circumstances(self.umask, self.withheld, self.groups, self.descriptors)
 
 
 class Place:
@@ -143,21 +153,16 @@ class Place:
         )
         self.raw_table(text)
 
-    def raw_table(self, text: str | None) -> None:
+    def raw_table(self, content: netperm.Content) -> None:
         """Write exactly this as the table, in every way the target may learn it (None: there is no table)."""
-        self.table_text = text
-        path = self.root / "netperm-table"
-        if text is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o644)
-        self.sandbox.write_compiled_in_table(text)
+        self.table_text = content.value if isinstance(content, netperm.Unreadable) else content
+        netperm.put(self.root / "netperm-table", content)
+        self.sandbox.write_compiled_in_table(content)
 
     @property
     def environment(self) -> dict[str, str]:
         """What the target's programs are started with, and nothing else."""
-        found = {"PATH": PATH}
+        found = {"PATH": PATH, **self.shape.variables}
         if self.target.netperm_environment:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
@@ -167,7 +172,11 @@ class Place:
     def _start(self, name: str, command: Sequence[str], **descriptors: Any) -> subprocess.Popen[bytes]:
         try:
             return self.sandbox.start(
-                command, cwd=Path("/"), environment=self.environment, umask=self.shape.umask, **descriptors
+                command,
+                cwd=Path("/"),
+                environment=self.environment,
+                circumstances=self.shape.circumstances,
+                **descriptors,
             )
         except OSError as error:
             if error.errno in NOT_EXECUTABLE:
@@ -179,7 +188,7 @@ class Place:
 
     def connect(self, *, receive_bytes: int | None = None) -> Session:
         """A new client connection, as inetd hands it to smap; nothing has been read from it yet."""
-        if not self.sandbox.means.chroot:
+        if not (self.sandbox.means.chroot or namespace.CAP_SYS_CHROOT in self.shape.withheld):
             not_measured(f"smap cannot change its root here: {ALLOW_NAMESPACES}")
         if self._inetd is None:
             self._inetd = Inetd(self._start_smap, self.mode)

@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from smap_conformance import namespace, offspring
+from smap_conformance import namespace, netperm, offspring
 from smap_conformance.logbook import Logbook
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
-from smap_conformance.view import NETPERM_PATH, make_devices, own_local_etc
+from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_local_etc
 
 WORK_PREFIX = "smaplab-work-"
 SWEEP_AFTER_S = 60.0
@@ -57,6 +57,11 @@ class Means:
         return bool(self.namespaces)
 
     @property
+    def withholding(self) -> bool:
+        """Whether a program can be started without a capability that it would have had."""
+        return namespace.has_capability(namespace.CAP_SETPCAP) if self.root else self.chroot
+
+    @property
     def compiled_in_table(self) -> bool:
         """Whether a table can be put at its compiled-in path."""
         return bool(self.namespaces)
@@ -74,6 +79,17 @@ class Means:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a program is started with besides its environment, where that is out of the ordinary."""
+
+    umask: int = -1
+    withheld: frozenset[int] = frozenset()  # capabilities (namespace.CAP_*) that it does not get, root or not
+    groups: tuple[int, ...] | None = None  # supplementary ones; None: those of the harness. Needs root
+    descriptors: tuple[int, ...] = ()  # inherited besides 0, 1 and 2, under these very numbers
+
+
+ORDINARY = Circumstances()
 ALLOW_NAMESPACES = "run as root, or where a plain user may make user namespaces (`smaplab doctor` says why not here)"
 
 
@@ -205,7 +221,7 @@ class Sandbox:
         *,
         cwd: Path,
         environment: dict[str, str],
-        umask: int = -1,
+        circumstances: Circumstances = ORDINARY,
         **descriptors: int | IO[Any],
     ) -> subprocess.Popen[bytes]:
         """Start a program in the target's view with exactly this environment. OSError when it cannot be executed.
@@ -213,28 +229,42 @@ class Sandbox:
         `descriptors` are stdin, stdout and stderr; what is not given is /dev/null.
         """
         opened = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | descriptors
-        with self.target_view():
-            return subprocess.Popen(
-                [os.fspath(word) for word in command],
-                stdin=opened["stdin"],
-                stdout=opened["stdout"],
-                stderr=opened["stderr"],
-                cwd=cwd,
-                env=environment,
-                umask=umask,
-                close_fds=True,
-            )
 
-    def write_compiled_in_table(self, text: str | None) -> None:
-        """Put the table at its compiled-in path in the target's view (None: there is none)."""
+        def start() -> subprocess.Popen[bytes]:
+            with self.target_view():
+                return subprocess.Popen(
+                    [os.fspath(word) for word in command],
+                    stdin=opened["stdin"],
+                    stdout=opened["stdout"],
+                    stderr=opened["stderr"],
+                    cwd=cwd,
+                    env=environment,
+                    umask=circumstances.umask,
+                    extra_groups=circumstances.groups,
+                    pass_fds=circumstances.descriptors,
+                )
+
+        withheld = circumstances.withheld
+        return namespace.without_capabilities(withheld, start) if withheld else start()
+
+    def write_compiled_in_table(self, content: netperm.Content) -> None:
+        """Put the table at its compiled-in path in the target's view."""
         if self._theirs < 0:
             return
         with self.target_view():
-            if text is None:
-                NETPERM_PATH.unlink(missing_ok=True)
-            else:
-                NETPERM_PATH.write_text(text, encoding="utf-8")
-                NETPERM_PATH.chmod(0o644)
+            netperm.put(NETPERM_PATH, content)
+
+    @contextlib.contextmanager
+    def as_system_sendmail(self, program: Path) -> Iterator[None]:
+        """Put `program` in the place of the system's sendmail, in the target's view, for as long as this lasts."""
+        assert self._theirs >= 0, "only in a mount namespace: ask `means` first"
+        with self.target_view():
+            covered = cover_sendmail(program)
+        try:
+            yield
+        finally:
+            with self.target_view():
+                namespace.unmount(covered)
 
     def mount_disk(self, where: Path, size_bytes: int | None, inodes: int | None) -> None:
         """Mount a tmpfs of the given size below the work directory, for both views."""

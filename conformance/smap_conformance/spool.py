@@ -94,10 +94,10 @@ def _digest(path: Path) -> str:
 
 
 def listing(directory: Path) -> list[SpoolFile]:
-    """Every entry, sorted by name; empty when the directory is missing."""
+    """Every entry, sorted by name; empty when the directory is missing, or something else."""
     try:
         names = sorted(path.name for path in directory.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     locks = exclusive_locks()
     return [found for name in names if (found := look(directory / name, locks)) is not None]

@@ -1,4 +1,4 @@
-"""How much of what a client sent still lies unread at the target's end of the connection, as the kernel knows it.
+"""The target's end of a connection as the kernel knows it: which socket it is, and how much lies unread there.
 
 With this two segments reach the target's read(2) one by one, for certain and without a pause. The kernel is asked
 through sock_diag(7), which costs microseconds, or else by its table in /proc, which on a busy machine is long.
@@ -53,18 +53,39 @@ def _by_diag(owner: tuple[str, int], peer: tuple[str, int]) -> int | None:
     return int(struct.unpack_from("=I", answer, _UNREAD_AT)[0])
 
 
+def inode_of_the_other_end(client: socket.socket) -> int | None:
+    """The inode of the other end of this loopback IPv4 connection, as in /proc/PID/fd; None when nobody holds it."""
+    row = _row(client.getpeername(), client.getsockname())
+    return int(row.split()[9]) or None if row else None
+
+
+def network_inodes() -> set[int]:
+    """The inodes of all sockets that lead into the network, listening ones included."""
+    found: set[int] = set()
+    for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        with contextlib.suppress(OSError):
+            rows = Path(f"/proc/thread-self/net/{name}").read_text(encoding="ascii").splitlines()[1:]
+            found.update(int(row.split()[9]) for row in rows)
+    return found
+
+
 def _table_exists() -> bool:
     return Path("/proc/thread-self/net/tcp").exists()
 
 
 def _by_table(owner: tuple[str, int], peer: tuple[str, int]) -> int | None:
+    row = _row(owner, peer)
+    return int(row.split()[4].partition(":")[2], 16) if row else None
+
+
+def _row(owner: tuple[str, int], peer: tuple[str, int]) -> str | None:
+    """The table's row for the socket whose own end is `owner`."""
     ends = " ".join(f"{_in_hexadecimal(host)}:{port:04X}" for host, port in (owner, peer))
     try:
         table = Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
     except OSError:
         return None
-    row = next((line for line in table.splitlines() if f" {ends} " in line), None)
-    return int(row.split()[4].partition(":")[2], 16) if row else None
+    return next((line for line in table.splitlines() if f" {ends} " in line), None)
 
 
 def _in_hexadecimal(host: str) -> str:

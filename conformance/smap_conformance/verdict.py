@@ -89,6 +89,7 @@ class RuleResult:
     verdict: Verdict
     cases: int
     line: str
+    measured: bool = True  # by one of its cases at least
 
 
 def roll_up(catalogue: Mapping[str, Rule], results: Iterable[CaseResult]) -> list[RuleResult]:
@@ -103,7 +104,8 @@ def roll_up(catalogue: Mapping[str, Rule], results: Iterable[CaseResult]) -> lis
         if cases:
             worst = cases[0]
             line = rule.sentence if worst.verdicts[name] is Verdict.PASS else worst.line_for(name)
-            rolled.append(RuleResult(rule, worst.verdicts[name], len(cases), line))
+            measured = any(case.verdicts[name] is not Verdict.NOT_MEASURED for case in cases)
+            rolled.append(RuleResult(rule, worst.verdicts[name], len(cases), line, measured))
     return rolled
 
 
@@ -126,7 +128,7 @@ def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = (), conform
         return Conclusion(3, f"harness error in {counted(count[Verdict.HARNESS_ERROR])}: this run proves nothing")
     if count[Verdict.FAIL]:
         return Conclusion(1, f"not conformant: {counted(count[Verdict.FAIL])} broken")
-    if not count[Verdict.PASS] + count[Verdict.INFO] + count[Verdict.SHOULD_MISSED]:
+    if not any(rule.measured for rule in rules):
         return Conclusion(3, "nothing was measured")
     unmeasured = [rule.rule.id for rule in rules if rule.verdict is Verdict.NOT_MEASURED and _is_must(rule.rule)]
     unseen = [rule.id for rule in unjudged if _is_must(rule)]

@@ -1,4 +1,5 @@
-"""The target's view of the file system: a small /dev with our log in it, and a /usr/local/etc of its own."""
+"""The target's view of the file system: a small /dev with our log in it, a /usr/local/etc of its own, and, for
+a case, a sendmail of ours in the place of the system's."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from smap_conformance import namespace
 from smap_conformance.reach import veil
 
 NETPERM_PATH = Path("/usr/local/etc/netperm-table")
+SENDMAIL_PATH = Path("/usr/sbin/sendmail")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -31,6 +33,22 @@ def make_devices() -> None:
             (dev / name).symlink_to(f"/proc/self/{where}")
     finally:
         os.close(keep)
+
+
+def cover_sendmail(program: Path) -> Path:
+    """Let the system's sendmail be a script that executes `program`; returns the directory that was covered."""
+    directory = SENDMAIL_PATH.parent.resolve()  # a link to /usr/bin on some systems
+    veil(directory)
+    shown = directory / SENDMAIL_PATH.name
+    if shown.is_symlink():
+        shown.unlink()
+    elif shown.exists():
+        with contextlib.suppress(OSError):
+            namespace.unmount(shown)
+        shown.unlink()
+    shown.write_text(f'#!/bin/sh\nexec {program} "$@"\n', encoding="utf-8")
+    shown.chmod(0o755)
+    return directory
 
 
 def own_local_etc() -> None:

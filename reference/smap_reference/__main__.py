@@ -1,41 +1,85 @@
 """`python3 -m smap_reference DIRECTORY`: install the two programs there, as a firewall runs them.
 
-Each is a few lines for this very interpreter, isolated (-I) and without site-packages (-S): nothing that a user's
-environment or another package could change, and half the start-up time. They import the reference from where it
-is now; to move it, run this again.
+    DIRECTORY/smap, DIRECTORY/smapd           the programs: a few lines for this very interpreter
+    DIRECTORY/smap_reference.cpython-311      what they import, compiled, in one file (see `archive`)
+
+The interpreter is isolated (-I) and without site-packages (-S): nothing that a user's environment or another package
+could change, and half the start-up time. After a change to the reference, run this again; until then the
+programs go on with what was packed. Under an interpreter of another version they import the reference from where it
+was now.
 """
 
-import compileall
+import marshal
 import os
 import sys
+from types import CodeType
+
+from . import archive
 
 _PROGRAM = """#!{interpreter} -IS
+import marshal
 import sys
 
-sys.path.insert(0, {root!r})
+try:
+    with open({packed!r} + sys.implementation.cache_tag, "rb") as file:
+        code, modules = marshal.loads(file.read())
+    exec(code)
+    sys.meta_path.insert(0, Archive(modules))
+except FileNotFoundError:
+    sys.path.insert(0, {root!r})
+
 from smap_reference.posix.{module} import main
 
 main()
 """
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
 
 def install(directory: str) -> list[str]:
-    """Write the programs `smap` and `smapd` into `directory`; their paths."""
+    """Write the programs `smap` and `smapd`, and what they import, into `directory`; the paths of the programs."""
     # The base interpreter: one in a virtual environment is a link that needs the environment's site-packages.
     interpreter = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     os.makedirs(directory, exist_ok=True)
+    packed = os.path.join(os.path.abspath(directory), "smap_reference.")
+    finder = _compiled(os.path.join(_HERE, "archive.py"))
+    # First what is imported, then who imports it: at no instant does a program miss its modules.
+    _replace(packed + sys.implementation.cache_tag, marshal.dumps((finder, _modules())), 0o644)
     written = []
     for program, module in (("smap", "receiving"), ("smapd", "delivering")):
         path = os.path.join(os.path.abspath(directory), program)
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(_PROGRAM.format(interpreter=interpreter, root=root, module=module))
-            os.fchmod(file.fileno(), 0o755)
-        os.rename(path + ".new", path)
+        text = _PROGRAM.format(interpreter=interpreter, packed=packed, root=os.path.dirname(_HERE), module=module)
+        _replace(path, text.encode("utf-8"), 0o755)
         written.append(path)
-    # Now, as whoever installs: not by the first client's smap, with whatever umask inetd has.
-    compileall.compile_dir(os.path.dirname(os.path.abspath(__file__)), quiet=1)
     return written
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
+    """Write a file; whoever opens `path` finds the old one or the new one, whole."""
+    with open(path + ".new", "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+    os.rename(path + ".new", path)
+
+
+def _modules() -> "archive.Packed":
+    """Every module but the installer."""
+    found = {}
+    for folder, _, names in os.walk(_HERE):
+        package = os.path.relpath(folder, os.path.dirname(_HERE)).replace(os.sep, ".")
+        for name in names:
+            module, extension = os.path.splitext(name)
+            if extension != ".py" or module == "__main__":
+                continue
+            is_package = module == "__init__"
+            code = _compiled(os.path.join(folder, name))
+            found[package if is_package else f"{package}.{module}"] = (is_package, archive.pack(code))
+    return found
+
+
+def _compiled(path: str) -> CodeType:
+    with open(path, "rb") as file:
+        return compile(file.read(), path, "exec", dont_inherit=True)
 
 
 def main() -> int:

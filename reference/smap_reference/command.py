@@ -42,7 +42,9 @@ class Command:
 
 
 def parse(line: bytes) -> Command | Reply:
-    """Read one command line, line end included (RFC 5321 4.1.1)."""
+    """Read one command line, line end included (RFC 5321 4.1.1), or the beginning of one that is too long."""
+    if line.removesuffix(b"\r\n").partition(b" ")[0].upper() in WEB_METHODS:  # however long: the page chooses the path
+        return reply.NOT_SMTP
     if len(line) > limit.COMMAND_LINE_BYTES_MAX:
         return reply.LINE_TOO_LONG
     if not line.endswith(b"\r\n"):
@@ -52,8 +54,6 @@ def parse(line: bytes) -> Command | Reply:
         return reply.NOT_RECOGNIZED
     verb, _, argument = text.rstrip(_BLANKS).partition(b" ")
     verb = verb.upper()
-    if verb in WEB_METHODS:
-        return reply.NOT_SMTP
     if verb not in VERBS:
         return reply.NOT_IMPLEMENTED if verb in NOT_DONE else reply.NOT_RECOGNIZED
     return _with_argument(verb, argument.lstrip(_BLANKS))

@@ -46,9 +46,9 @@ def encode(sender: bytes, recipients: "Sequence[bytes]") -> bytes:
     return b"\n".join(lines)
 
 
-def size_bytes(recipient: bytes) -> int:
-    """What one more recipient adds to the heading."""
-    return len(_RCPT) + len(recipient) + 1
+def size_bytes(address: bytes) -> int:
+    """What one more address adds to the heading; the null reverse-path too, which is empty here."""
+    return len(_RCPT) + len(address or NULL_SENDER) + 1
 
 
 class Heading:
@@ -73,16 +73,22 @@ class Heading:
             line = self._text[start:end]
             start = end + 1
             self._line_number += 1
+            self._must_fit(line, start)
             if self._take(line):
                 self.body_offset += start
                 return True
         self.body_offset += start
         self._text = self._text[start:]
-        if len(self._text) > _LINE_BYTES_MAX:
+        if len(self._text) >= _LINE_BYTES_MAX:
             raise HeadingError(f"line {self._line_number + 1}: longer than any address")
-        if self.body_offset > limit.HEADING_BYTES_MAX:
-            raise HeadingError(f"line {self._line_number}: the heading is over {limit.HEADING_BYTES_MAX} bytes")
         return False
+
+    def _must_fit(self, line: bytes, end: int) -> None:
+        """Hold a line against the bounds that smap keeps; line by line, so that the reads' sizes decide nothing."""
+        if len(line) >= _LINE_BYTES_MAX:
+            raise HeadingError(f"line {self._line_number}: longer than any address")
+        if line != _BODY and self.body_offset + end > limit.HEADING_BYTES_MAX:
+            raise HeadingError(f"line {self._line_number}: the heading is over {limit.HEADING_BYTES_MAX} bytes")
 
     def _take(self, line: bytes) -> bool:
         if self._line_number == 1:

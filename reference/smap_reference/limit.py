@@ -9,7 +9,7 @@ HEADING_BYTES_MAX = 16 << 20  # about 500 000 recipients; so that smapd's memory
 RECEIVE_BYTES = 64 << 10  # one read from the client, and so one write to the spool file
 READ_BYTES = 64 << 10  # one read of a spool file's heading
 NAME_TRIES_MAX = 100  # names tried for one spool file
-ASIDE_TRIES_MAX = 100  # names tried for one message in baddir
+ASIDE_TRIES_MAX = 100  # names tried for one message in baddir, and to hold it there
 # Of one mailer's recipients. Linux takes 2 MiB of arguments where the stack is 8 MiB, others a good deal less;
 # POSIX promises 4096 bytes, which would split every second mailing list.
 ARGUMENT_BYTES_MAX = 96 << 10

@@ -24,16 +24,25 @@ DEFAULT_DELIVERIES_MAX = 10
 DEFAULT_MAILER_S_MAX = 3600
 _NUMBER_MAX = 2**63 - 1
 _USERID_NUMBER_MAX = 2**32 - 2  # the last one means `no change` to the kernel
+_DIGITS_MAX = 19  # of the greatest of them; more are no number for int(), which has a bound of its own
+_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
 
 
 class TableError(ValueError):
     """Why the table cannot be obeyed: one line with place, clause, and mend."""
 
 
+def _whole(value: str) -> int | None:
+    """The number that `value` is, if it is one that any clause could mean."""
+    digits = value.lstrip("0") or "0"
+    return int(digits) if value.isascii() and value.isdigit() and len(digits) <= _DIGITS_MAX else None
+
+
 def _number(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:20]) <= _NUMBER_MAX:
+    number = _whole(value)
+    if number is None or not 1 <= number <= _NUMBER_MAX:
         raise ValueError("give a whole number, 1 or more; leave the line out for the default")
-    return int(value)
+    return number
 
 
 def _path(value: str) -> str:
@@ -53,9 +62,11 @@ def _userid(value: str) -> str:
     if len(value.split()) != 1:
         raise ValueError("give one user name or number")
     if value.isascii() and value.isdigit():
-        if int(value[:20]) > _USERID_NUMBER_MAX:
+        number = _whole(value)
+        if number is None or number > _USERID_NUMBER_MAX:
             raise ValueError("give a number that is a user id")
-    elif value.startswith("-"):
+        return str(number)
+    if value.startswith("-"):
         raise ValueError("give a user name, or a number that is not negative")
     return value
 
@@ -159,4 +170,6 @@ def _row(line: str, place: str, program: str) -> tuple[str, str] | None:
     clause = words[0]
     if program not in names and clause not in _CLAUSES:
         return None  # `*` speaks to every program of the toolkit, with clauses that are none of ours
+    if not _CONTROLS.isdisjoint(text):  # NUL would end a path early, or the program; others hide what is meant
+        raise TableError(f"{place}: a control character; write the line in plain text")
     return clause, words[1].strip() if len(words) > 1 else ""

@@ -191,11 +191,11 @@ class Session:
         end = self._input.find(b"\n") + 1
         if not end:
             if len(self._input) > limit.COMMAND_LINE_BYTES_MAX:
-                self._line = bytes(self._input[: limit.COMMAND_LINE_BYTES_MAX])
+                self._line = bytes(self._input)
                 self._input.clear()
                 if not self._skipping:
                     self._skipping = True
-                    self._refuse(reply.LINE_TOO_LONG)
+                    self._answer(command.parse(self._line))
             return bool(self._ready)
         line = bytes(self._input[:end])
         del self._input[:end]
@@ -250,9 +250,10 @@ class Session:
     def _rcpt(self, recipient: bytes) -> Reply:
         if self._recipients_max is not None and len(self._recipients) >= self._recipients_max:
             return reply.TOO_MANY_RECIPIENTS
-        self._heading_bytes += envelope.size_bytes(recipient)
-        if self._heading_bytes > limit.HEADING_BYTES_MAX:
+        heading_bytes = self._heading_bytes + envelope.size_bytes(recipient)
+        if heading_bytes > limit.HEADING_BYTES_MAX:
             return reply.TOO_MANY_RECIPIENTS
+        self._heading_bytes = heading_bytes
         self._recipients.append(recipient)
         return reply.RECIPIENT_OK
 
@@ -261,7 +262,7 @@ class Session:
 
     def _forget(self, _: bytes = b"") -> Reply:
         self._forget_message()
-        if self.state not in (START, ENDED):
+        if self.state != ENDED:  # one refusal too many
             self.state = GREETED
         return reply.OK
 

@@ -2,8 +2,9 @@
     smap - take mail in from the network, into a spool directory
 
 SYNOPSIS
-    started by inetd, without arguments:
-    smtp stream tcp nowait root /usr/local/libexec/smap smap
+    smap is started by inetd, without arguments:
+
+        smtp stream tcp nowait root /usr/local/libexec/smap smap
 
 DESCRIPTION
     smap speaks a minimal SMTP with one client, on the socket that inetd hands it as descriptor 0, and writes
@@ -14,8 +15,8 @@ DESCRIPTION
     an ordinary user. The spool directory needs nothing in it: no etc, no dev, no libraries.
 
     A spool file is locked, and has mode 644, while it is written. Once the whole message and then the mode 755 are
-    on stable storage, the client is told 250, and not before. A message that does not become whole is
-    refused or the client is gone: its file is removed at once.
+    on stable storage, the client is told 250, and not before. Where a message does not become whole, because it is
+    refused or the client is gone, its file is removed at once.
 
     Where descriptor 0 is a listening socket (inetd `wait`, systemd `Accept=no`), smap accepts the clients itself
     and forks for each; every session changes root and user in a process of its own.
@@ -39,20 +40,34 @@ DIALOGUE
     quotes, blanks or commas, and begin with nothing that a mailer could take for an option, a program or a
     file; others are refused (553). A web browser's request (GET, POST…) ends the session (421), for its body may
     hold commands. A source route is stripped. DATA ends at CRLF . CRLF and nowhere else.
+
     In the spool file lines end with LF; bare CR, bare LF and NUL stay as they are. One Received: line is added.
 
 DIAGNOSTICS
     One line for each event goes to syslog (facility mail), opened before the change of root; to descriptor 2 where
     there is no syslog and descriptor 2 is not the client:
 
-    taken file=NAME peer=ADDRESS helo=NAME from=<A> to=<A>,<A>… recipients=N bytes=N
-    refused peer=ADDRESS reply="CODE TEXT" line="WHAT THE CLIENT SENT"
-    dropped file=NAME peer=ADDRESS reason="WHY"
-    error file=NAME peer=ADDRESS reason="WHY"
-    left peer=ADDRESS reason="WHY" messages=N
+        taken file=NAME peer=ADDRESS helo=NAME from=<A> to=<A>,<A>…
+            recipients=N bytes=N
+        refused peer=ADDRESS reply="CODE TEXT" line="WHAT THE CLIENT SENT"
+        dropped file=NAME peer=ADDRESS reason="WHY"
+        error file=NAME peer=ADDRESS reason="WHY"
+        left peer=ADDRESS reason="WHY" messages=N
+        error reason="WHY"
+        refused to start: WHY
+        internal error at PLACE: WHAT
 
-    Exit status: 0 the session is over; 64 not started on a socket, or with arguments; 71 the machine refuses
-    (chroot, user id); 78 the table is of no use. Where it refuses, the client is told 421.
+    The last three are about no client: accept(2) or fork(2) failed, the table or the machine will not do, a bug.
+
+    The exit status is one of:
+
+    0     the session is over
+    64    started without a socket, or with arguments
+    70    a bug
+    71    the machine refuses: chroot(2), the user id
+    78    the table is of no use
+
+    Where smap refuses, the client is told 421.
 
 SECURITY
     It reads hostile input as an ordinary user in an empty root. The input is held in memory a command line or
@@ -60,7 +75,9 @@ SECURITY
 
 BUGS
     The time in Received: is UTC. The client's name is not looked up: the jail has no resolver.
+
     A partial file that a crash left stays where it is, for the administrator to look at.
+
     Started as `userid` already (with the capability to chroot) it has no groups or capabilities dropped.
 
 SEE ALSO

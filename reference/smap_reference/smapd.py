@@ -2,26 +2,26 @@
     smapd - deliver what smap has gathered
 
 SYNOPSIS
-    started at boot, without arguments:
-    /usr/local/libexec/smapd
+    smapd is started at boot, without arguments:
+
+        /usr/local/libexec/smapd
 
 DESCRIPTION
     smapd scans the spool directory every `wakeup` seconds. For each whole, unlocked message it forks and executes
     a copy of itself, the program that the clause `executable` names, several at a time. The copy reads the envelope
     from the heading and runs the mailer, without a shell, with the message on its standard input:
 
-    sendmail -f sender recipient…
+        sendmail -f sender recipient…
 
     The sender `<>` stands for the null reverse-path; other addresses come without angle brackets. When there are more
     recipients than one argument list should hold, the mailer is run once for each part of them.
 
     What becomes of the message is decided by the mailer's exit status alone, named as in sysexits.h:
 
-    0                                      delivered: the file is removed
-    66 NOINPUT 71 OSERR 72 OSFILE
-    73 CANTCREAT 74 IOERR 75 TEMPFAIL      kept, and tried again at a later scan
-    any other                              set aside: renamed into `baddir`; kept where there is none
-    a signal, no mailer, no fork           kept
+    0               delivered: the file is removed
+    66, 71 to 75    kept, and tried again at a later scan (NOINPUT, OSERR, OSFILE, CANTCREAT, IOERR, TEMPFAIL)
+    any other       set aside: renamed into `baddir`; kept where there is none
+    a signal        kept; so it is when the mailer cannot be started
 
     A message is never removed on anything but 0. So it may be delivered twice, when the machine stops between
     the mailer's 0 and the removal, or when one part of the recipients was accepted and another was not; it is
@@ -55,25 +55,37 @@ DIAGNOSTICS
     One line for each event goes to syslog (facility mail); before smapd is in the background its complaints
     go to the standard error as well:
 
-    started directory=PATH wakeup=N
-    delivered file=NAME from=<A> to=<A>,<A>… recipients=N
-    kept file=NAME reason="WHY"
-    aside file=NAME baddir=PATH as=NAME reason="WHY"
-    error file=NAME reason="WHY"
-    stopped
+        started directory=PATH wakeup=N
+        delivered file=NAME from=<A> to=<A>,<A>… recipients=N
+        kept file=NAME reason="WHY"
+        aside file=NAME baddir=PATH as=NAME reason="WHY"
+        error file=NAME reason="WHY"
+        stopped
+        refused to start: WHY
+        internal error at PLACE: WHAT
 
-    Exit status: 0 after SIGTERM; 64 wrong arguments; 71 the machine refuses (user id); 78 the table is of no use.
-    Of a copy: 0 delivered or set aside, 75 kept, 72 delivered but not removed.
+    The exit status is one of:
+
+    0     stopped by SIGTERM; of a copy: delivered or set aside
+    64    wrong arguments
+    70    a bug
+    71    the machine refuses: the user id, fork(2)
+    72    of a copy: delivered, and the file could not be removed
+    75    of a copy: kept
+    78    the table is of no use
 
 SECURITY
     It runs as an ordinary user, reads spool files that only smap writes, and trusts them no further than that:
     an address that a mailer could take for an option, a program or a file is not handed on.
+
     The mailer gets descriptors 0, 1 and 2, a clean environment, and default signals.
 
 BUGS
     A mailer that ends with 75 for ever is tried at every scan for ever.
-    Where the recipients are cut into parts, a mailer that exits 0 and leaves a child behind that goes on reading
-    shares its place in the message with the mailer of the next part.
+
+    Where the recipients are cut into parts, a mailer that exits 0 and leaves a child behind which goes on reading takes
+    its input away from the mailer of the next part.
+
     The rename into baddir is atomic where the kernel has renameat2(2); elsewhere a file that appears in baddir under
     that very name, between the look and the rename, is replaced.
 
@@ -195,8 +207,10 @@ class Daemon:
         else:
             self._running[pid] = name
             self._tried.add(name)
-        finally:
+        try:
             self._system.disk.close(fd)  # the lock goes on in the copy
+        except OSError as error:
+            self._error(name, error)
 
     def _copy_ended(self, pid: int, status: int) -> None:
         name = self._running.pop(pid, None)

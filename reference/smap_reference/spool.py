@@ -173,22 +173,59 @@ def remove(disk: "Disk", name: str) -> None:
 
 
 def set_aside(disk: "Disk", name: str, baddir: str) -> str:
-    """claimed -> in baddir; returns the name there. One rename, never over a file that lies there already."""
+    """claimed -> in baddir; returns the name there. One rename, never over a file that lies there already.
+
+    Without a journal the old name can leave the disk before the new one is on it. So a second name in baddir, on the
+    disk before the rename begins, holds the message until the rename is there too.
+    """
+    if _is_spool(disk, baddir):  # the table has changed since smapd looked; a name moved onto itself would be removed
+        raise OSError(errno.EINVAL, "baddir is the spool directory")
+    hold = _hold(disk, name, baddir)
+    try:
+        sync_directory(disk, baddir)  # G5 set aside: held there before it can be missing here
+        new = _move(disk, name, baddir)
+    except OSError:
+        disk.unlink(hold)
+        raise
+    sync_directory(disk, baddir)  # G5 set aside: first there …
+    sync_directory(disk, SPOOL)  # G5 … and only then not here: it does not come back
+    disk.unlink(hold)
+    return new
+
+
+def _is_spool(disk: "Disk", directory: str) -> bool:
+    fd = disk.open(directory, O_RDONLY | O_DIRECTORY)
+    try:
+        return is_same(disk.fstat(fd), disk.lstat(SPOOL))
+    finally:
+        disk.close(fd)
+
+
+def _hold(disk: "Disk", name: str, baddir: str) -> str:
+    """Give a spool file a second name in baddir, one that a listing does not show; a crash may have left it there."""
+    for number in range(limit.ASIDE_TRIES_MAX):
+        hold = f"{baddir}/.{name}.{number}"
+        try:
+            disk.link(name, hold)
+        except FileExistsError:
+            if not is_same(disk.lstat(name), disk.lstat(hold)):
+                continue
+        return hold
+    raise FileExistsError(errno.EEXIST, f"no free name to hold {name} in {baddir}")
+
+
+def _move(disk: "Disk", name: str, baddir: str) -> str:
+    """Rename into baddir, under the first name that is free there; returns it."""
     for new in _names_aside(name):
         place = f"{baddir}/{new}"
         try:
             disk.rename(name, place)
         except FileExistsError:  # G6 never replaced
-            if is_same(disk.lstat(name), disk.lstat(place)):
-                disk.unlink(name)  # a power cut left both names of one earlier move
-                break
-            continue
-        break
-    else:
-        raise FileExistsError(errno.EEXIST, f"no free name for {name} in {baddir}")
-    sync_directory(disk, baddir)  # G5 set aside: first there …
-    sync_directory(disk, SPOOL)  # G5 … and only then not here; the other order can lose the message on ext2
-    return new
+            if not is_same(disk.lstat(name), disk.lstat(place)):
+                continue
+            disk.unlink(name)  # a power cut left both names of one earlier move
+        return new
+    raise FileExistsError(errno.EEXIST, f"no free name for {name} in {baddir}")
 
 
 def _names_aside(name: str) -> list[str]:

@@ -28,6 +28,7 @@ O_DIRECTORY = 0x20
 
 S_IFMT = 0o170000
 S_IFREG = 0o100000
+S_IFDIR = 0o040000
 
 
 class Stat(Protocol):
@@ -76,6 +77,9 @@ class Disk(Protocol):
         """Take the fcntl(2) lock of the whole file, or raise BlockingIOError at once."""
 
     def unlink(self, name: str) -> None: ...
+
+    def link(self, name: str, new: str) -> None:
+        """Give a file a second name; FileExistsError where `new` exists."""
 
     def rename(self, name: str, new: str) -> None:
         """Rename as one operation; FileExistsError where `new` exists, which is left as it is."""

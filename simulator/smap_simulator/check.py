@@ -8,7 +8,7 @@ mailer's input tells. What a run without a crash must not do is in `conduct`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from smap_simulator.crash import CrashState, live
@@ -67,22 +67,21 @@ class Violation:
 class Case:
     """What a crash left, and what became of it.
 
-    `pasts` are the histories that led here, each up to its crash. `split` are the renames of the last one that the
-    crash cut in two. `recovery` begins at `image`; its mailer reads all and accepts, unless `accepts` is False.
+    `pasts` are the histories that led here, each up to its crash. `recovery` begins at `image`; its mailer reads all
+    and accepts, unless `accepts` is False.
     """
 
     pasts: tuple[Past, ...]
     image: Image
     recovery: History | None = None
     model: str = ""
-    split: tuple[int, ...] = ()
     accepts: bool = True
 
     @classmethod
     def of(cls, history: History, state: CrashState, recovery: History | None, earlier: tuple[Past, ...] = ()) -> Case:
         """The case of one crash state; `earlier` are the crashes before this one."""
-        past = Past(history, state.cut)
-        return cls((*earlier, past), state.image, recovery, state.model, state.split)
+        past = Past(history, state.cut, earlier[-1] if earlier else None)
+        return cls((*earlier, past), state.image, recovery, state.model)
 
     @property
     def last(self) -> Past:
@@ -104,12 +103,7 @@ class Case:
         """What the recovery's mailer was given."""
         if self.recovery is None:
             return []
-        known = {promise.inode: promise for promise in self.promises}
-        found = []
-        for each in Past(self.recovery).deliveries:
-            promise = known.get(each.inode)
-            found.append(replace(each, message=promise.message) if promise and not each.message else each)
-        return found
+        return Past(self.recovery, earlier=self.last).deliveries
 
     @cached_property
     def promises(self) -> list[Promise]:
@@ -149,8 +143,7 @@ def lost(case: Case) -> Iterator[Violation]:
         moved = _moved_at(case.last, promise.inode)
         detail = _found(case, promise.inode)
         if moved >= 0 and case.last.marked_at(promise.inode) <= moved:
-            event, allowed = _weak_place(case, moved)
-            yield Violation(BADDIR, "BAD-04", message.id, event, detail, allowed)
+            yield Violation(BADDIR, "BAD-04", message.id, _forced_away(case.last, moved), detail)
             continue
         event = promise.event if promise in case.last.promises else -1
         yield Violation(LOST, _rule_of_loss(case), message.id, event, detail)
@@ -196,21 +189,14 @@ def _inode_of(history: History, path: str | None) -> int:
     return (history.start.at(path) or 0) if path is not None else 0
 
 
-def _weak_place(case: Case, moved: int) -> tuple[int, str]:
-    """SPOOL.md: between a rename and the fsync of baddir, a disk without order can show neither name.
-
-    That is so for every program. It is the program's own doing if it forced the old name's removal before the new name,
-    or was done with the message. Returns what must not have come before, and the reason if it is allowed.
-    """
-    rename = case.last.events[moved]
-    if moved not in case.split or not isinstance(rename, Rename):
-        return moved, ""
-    weak = "the weak place: this disk can lose both names until baddir is synced"
-    for at, event in enumerate(case.last.events[moved + 1 :], moved + 1):
-        if isinstance(event, Fsync) and event.process == rename.process:
-            return (at, "") if event.inode == rename.directory else (at, weak)
-    over = case.last.over_at(rename.process, moved)
-    return over, "" if over >= 0 and not case.last.failed(rename.process, moved) else weak
+def _forced_away(past: Past, moved: int) -> int:
+    """What made a rename's old name go for good; the rename itself if nothing did."""
+    rename = past.events[moved]
+    assert isinstance(rename, Rename)
+    for at, event in enumerate(past.events[moved + 1 :], moved + 1):
+        if isinstance(event, Fsync) and event.inode in (rename.directory, rename.new_directory):
+            return at if event.inode == rename.directory else moved
+    return moved
 
 
 def partial(case: Case) -> Iterator[Violation]:

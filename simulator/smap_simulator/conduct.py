@@ -24,7 +24,7 @@ from smap_simulator.history import (
     Unlock,
     Write,
 )
-from smap_simulator.past import MARK, Delivery, Form, Past
+from smap_simulator.past import MARK, Delivery, Form, Past, files_in
 
 LOCK, KEPT, PROMISE, DOUBLE, PART = "LOCK", "KEPT-AFTER-FAULT", "PROMISE", "DUPLICATE", "PARTIAL"
 
@@ -165,14 +165,37 @@ def _message(past: Past, inode: int, tried: list[Delivery]) -> str:
 
 
 def moves(past: Past) -> Iterator[Violation]:
-    """BAD-01, BAD-02: what comes into baddir comes by a rename, and to a name that is free."""
+    """BAD-01, BAD-02: what comes into baddir comes by a rename, and to a name that is free.
+
+    A second name there that holds the message meanwhile is no move: the move is what takes away the name in the spool.
+    """
     history = past.history
     aside = history.start.at(history.baddir) if history.baddir is not None else None
+    spool = history.start.at(history.spool)
+    linked: set[int] = set()
     for at, event in enumerate(past.events):
-        if isinstance(event, Create | Link) and event.directory == aside:
-            yield Violation(BADDIR, "BAD-01", event=at, detail=event.describe())
-        elif isinstance(event, Rename) and event.new_directory == aside and event.replaced:
-            yield Violation(BADDIR, "BAD-02", event=at, detail=event.describe())
+        match event:
+            case Create(directory=directory) if directory == aside:
+                yield Violation(BADDIR, "BAD-01", event=at, detail=event.describe())
+            case Link(inode=inode, directory=directory) if directory == aside:
+                linked.add(inode)
+            case Rename(inode=inode, new_directory=directory) if directory == aside:
+                linked.discard(inode)
+                if event.replaced:
+                    yield Violation(BADDIR, "BAD-02", event=at, detail=event.describe())
+            case Unlink(inode=inode, directory=directory) if directory == aside:
+                linked.discard(inode)
+            case Unlink(inode=inode, directory=directory) if directory == spool and inode in linked:
+                if not _lies_aside(past, inode):
+                    yield Violation(BADDIR, "BAD-01", event=at, detail=event.describe())
+            case _:
+                pass
+
+
+def _lies_aside(past: Past, inode: int) -> bool:
+    """Whether a crash had left a move half-way, with both names."""
+    start, baddir = past.history.start, past.history.baddir
+    return any(number == inode for number, _ in files_in(start, baddir).values())
 
 
 def given(past: Past) -> Iterator[Violation]:

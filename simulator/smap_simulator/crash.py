@@ -38,7 +38,6 @@ class IdError(ValueError):
 class CrashState:
     """What a crash leaves. `omitted` are the effects that are not durable, `durable` open ones that are all the same.
 
-    `split` are the events of renames whose old name is gone and whose new name is not there.
     `torn_bytes` is what was taken of the write in flight; 0 where none is.
     """
 
@@ -49,7 +48,6 @@ class CrashState:
     said: str  # a hash of what was said before the cut
     omitted: tuple[Effect, ...] = ()
     durable: tuple[Effect, ...] = ()
-    split: tuple[int, ...] = ()
     torn_bytes: int = 0
 
     @property
@@ -182,15 +180,7 @@ class Crashes:
                 platter.overwrite(each.inode, start, stale(end - start))
         left = tuple(effect for at, effect in enumerate(pending.effects) if at in omitted)
         kept = tuple(effect for at, effect in enumerate(pending.effects) if at not in omitted)
-        gone = {effect.event for effect in left if effect.kind == Kind.ADD}
-        split = tuple(
-            at
-            for at in sorted(gone)
-            if self._renames(at) and not any(e.event == at for e in left if e.kind == Kind.DEL)
-        )
-        return CrashState(
-            self.name(cut, choice), self.model.name, cut, platter.image(), self.said(cut), left, kept, split
-        )
+        return CrashState(self.name(cut, choice), self.model.name, cut, platter.image(), self.said(cut), left, kept)
 
     def tear(self, cut: int, taken: int) -> CrashState:
         """The state with a write in flight, of which so many bytes were taken."""
@@ -245,9 +235,6 @@ class Crashes:
                 if f"{effect.event}.{effect.block}" == place and len(cluster) > 1 and not durable >> group & 1:
                     return sum(1 << before for before in cluster[:number])
         raise IdError(f"{id_}: no write is open at {place}")
-
-    def _renames(self, at: int) -> bool:
-        return type(self.history.events[at]).__name__ == "Rename"
 
     def _at(self, cut: int) -> tuple[Pending, Contents]:
         found = self._pending.get(cut)

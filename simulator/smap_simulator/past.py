@@ -17,6 +17,7 @@ from enum import StrEnum
 from smap_simulator.history import (
     Chmod,
     Create,
+    Event,
     Exit,
     Failed,
     History,
@@ -80,9 +81,9 @@ def form(read: bytes, message: Message) -> Form:
 
 
 class Past:
-    """One history and its first `cut` events, with what they say about messages."""
+    """One history and its first `cut` events, with what they say about messages. `earlier`: the crash before it."""
 
-    def __init__(self, history: History, cut: int | None = None) -> None:
+    def __init__(self, history: History, cut: int | None = None, earlier: Past | None = None) -> None:
         self.history = history
         self.cut = len(history.events) if cut is None else cut
         self.events = history.events[: self.cut]
@@ -90,8 +91,14 @@ class Past:
         self.messages = {message.id: message for message in history.messages}
         self._whole: dict[int, bytes] = {}
         self._gather()
-        self.promises = [*self._at_the_start(), *self._promised()]
-        self._message_of = {promise.inode: promise.message for promise in self.promises if promise.inode}
+        # Two messages may be alike. Which file holds which one, the promise tells, even one that is made after the cut.
+        promised = list(self._promised(history.events))
+        made = {event.inode for event in self.events if isinstance(event, Create)}
+        known = earlier.message_of.items() if earlier is not None else ()
+        self.message_of: dict[int, str] = {inode: message for inode, message in known if inode not in made}
+        self.message_of |= {promise.inode: promise.message for promise in promised if promise.inode in made}
+        self.promises = [*self._at_the_start(), *(promise for promise in promised if promise.event < self.cut)]
+        self.message_of = {promise.inode: promise.message for promise in self.promises} | self.message_of
         self.deliveries = list(self._delivered())
 
     def family(self, process: int) -> Iterator[int]:
@@ -158,12 +165,18 @@ class Past:
         spool = self.history.start.at(self.history.spool)
         entries = self.history.start.nodes[spool].entries if spool else {}
         for inode in entries.values():
-            if message := message_in(self.history.start.nodes[inode], self.history.messages):
+            node = self.history.start.nodes[inode]
+            if message := self.message_of.get(inode) or message_in(node, self._unclaimed()):
                 yield Promise(-1, message, inode)
 
-    def _promised(self) -> Iterator[Promise]:
+    def _unclaimed(self) -> list[Message]:
+        """The messages, those first that no file is known to hold."""
+        claimed = set(self.message_of.values())
+        return sorted(self.history.messages, key=lambda message: message.id in claimed)
+
+    def _promised(self, events: Sequence[Event]) -> Iterator[Promise]:
         made: dict[int, int] = {}
-        for at, event in enumerate(self.events):
+        for at, event in enumerate(events):
             if isinstance(event, Create):
                 made[event.process] = event.inode
             elif isinstance(event, Reply) and event.promises and 200 <= event.code < 300:
@@ -179,14 +192,14 @@ class Past:
 
     def _recognise(self, event: MailerEnd) -> tuple[str, Form]:
         """The message that a mailer was given, and how much of it."""
-        addressed = [message for message in self.history.messages if _is_addressed(event.argv, message)]
+        own = self.message_of.get(event.inode, "")
+        addressed = [message for message in self._unclaimed() if message.ended and _is_addressed(event.argv, message)]
+        addressed.sort(key=lambda message: message.id != own)
         for how in (Form.WHOLE, Form.PREFIX):
-            # The file's own message first: a short prefix is one of many.
-            own = self._message_of.get(event.inode, "")
-            for message in sorted(addressed, key=lambda each: each.id != own):
-                if message.ended and form(event.read, message) == how:
+            for message in addressed:
+                if form(event.read, message) == how:
                     return message.id, how
-        return self._message_of.get(event.inode, ""), Form.OTHER
+        return own, Form.OTHER
 
 
 def message_in(node: Node, messages: Sequence[Message]) -> str:

@@ -3,6 +3,10 @@
 Nothing in it is the real machine's but the programs: /etc, /usr/local, /usr/sbin and /var are written to in memory
 only, /dev and its log are ours, the one network interface is loopback, port 25 is free, and every process ends with
 this one. A case prints what it saw as one line of JSON.
+
+    python tests/reference/firewall.py session      as root; enters the namespaces by itself
+
+prints a session with the smap that openbsd-inetd starts from samples/inetd.conf, and the log of both programs.
 """
 
 import fcntl
@@ -29,6 +33,21 @@ SPOOL = Path("/var/spool/smap")
 SMAP = "/usr/local/libexec/smap"
 SENT = Path("/run/sent")  # what the mailer was given
 WAIT_S_MAX = 60.0
+
+NAMESPACES = [
+    "unshare",
+    "--mount",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--propagation",
+    "private",
+]
+# The reader's PATH. The test's own may begin with the interpreters of a home directory.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATHS = ":".join([PATH, *(place for place in os.environ["PATH"].split(":") if place.endswith("/sbin"))])
 
 T = TypeVar("T")
 
@@ -306,7 +325,20 @@ def units() -> dict[str, object]:
     return {"units": found, "status": done.returncode, "said": done.stdout + done.stderr}
 
 
+def print_session() -> None:
+    """The first mail of the page, for people."""
+    done = subprocess.run(
+        [*NAMESPACES, sys.executable, __file__, "first mail"],
+        env={"PATH": PATHS, "LANG": "C.UTF-8"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    print("$ telnet localhost 25", *found["happened"], "", *found["log"], sep="\n")
+
+
 def main() -> None:
+    if sys.argv[1:] == ["session"]:
+        print_session()
+        return
     enter()
     case, *arguments = sys.argv[1:]
     found = CASES[case](*arguments)

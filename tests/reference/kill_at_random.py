@@ -1,11 +1,11 @@
-"""Kill -9 under load: smap's sessions, smapd and its copies, at seeded random moments; then count.
+"""Kill -9 under load: smap and its sessions, smapd, its copies and mailers, at seeded random moments; then count.
 
     python tests/reference/kill_at_random.py [KILLS [SEED]]
 
 Clients send messages through a smap in wait mode and remember which ones got 250. When all kills are done, smapd is
 left alone until the spool directory is empty of whole files. Lost is what was promised and is neither with the
 mailer nor in baddir; partial is what either has and is not a whole message; delivered twice is allowed. Prints the
-counts; exit status 1 when anything was lost or partial.
+counts; exit status 1 when anything was lost or partial, or one kind of process was never hit.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 
 from programs import Installation, below, installation, until
 
@@ -27,6 +28,38 @@ CLIENTS = 3
 MAILER = """#!/bin/sh
 cat > "{sent}/$$.new" && mv "{sent}/$$.new" "{sent}/$$.$(date +%s%N)"
 """
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place of the reference, broken: what this script must be able to see."""
+
+    module: str
+    text: str
+    instead: str
+
+    def apply(self, place: Installation) -> None:
+        path = place.root / "lib/smap_reference" / self.module
+        text = path.read_text(encoding="utf-8")
+        assert text.count(self.text) == 1, f"{self.module} has changed: mend the mutant"
+        path.write_text(text.replace(self.text, self.instead), encoding="utf-8")
+
+
+MUTANTS = {
+    "250 before the message is whole": Mutant(
+        "smap.py",
+        "            self._gathering.commit()\n",
+        "            self._peer.send(b'250 Early\\r\\n', None)\n"
+        "            __import__('time').sleep(0.05)\n"
+        "            self._gathering.commit()\n",
+    ),
+    "a partial file is delivered": Mutant("spool.py", " and stat.st_mode & 0o7777 == WHOLE", ""),
+    "removed before the mailer has ended": Mutant(
+        "smapd.py",
+        "        pid = processes.spawn(argv, fd)\n",
+        "        pid = processes.spawn(argv, fd)\n        spool.remove(self._system.disk, self._name)\n",
+    ),
+}
 
 
 class Client(threading.Thread):
@@ -79,24 +112,57 @@ def name_of(delivered: bytes) -> str | None:
     return body.partition(b"\n")[0].removeprefix(b"Subject: ").decode()
 
 
+def start_smap(place: Installation, listening: socket.socket) -> "subprocess.Popen[bytes]":
+    return place.start(place.smap, stdin=listening, stdout=listening, stderr=listening)
+
+
+VICTIMS = ("session", "session", "session", "copy or mailer", "copy or mailer", "smapd", "smap")
+
+
+class Family:
+    """What descends from the smaps, or the smapds, of a run; also what has outlived its parent."""
+
+    def __init__(self, place: Installation) -> None:
+        self._root = os.fsencode(place.root)
+        self._seen: set[int] = set()
+
+    def alive(self, parent: int) -> list[int]:
+        born = below(parent)
+        # A number may be somebody else's by now: an orphan is ours only as long as it runs a program of ours.
+        self._seen = {pid for pid in self._seen if self._is_ours(pid)} | set(born)
+        return sorted(self._seen)
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                return self._root in file.read()
+        except OSError:
+            return False
+
+
 def rampage(place: Installation, kills: int, seed: int, listening: socket.socket) -> Counter[str]:
-    """Kill as often as told; what was killed how often. smapd is started anew; smap's parent is left alive."""
+    """Kill as often as told; what was killed how often. smapd, and the smap that accepts, are started anew."""
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
-    smap = place.start(place.smap, stdin=listening, stdout=listening, stderr=listening)
-    smapd = start_smapd(place)
+    smap, smapd = start_smap(place, listening), start_smapd(place)
+    sessions, copies = Family(place), Family(place)
     while killed.total() < kills:
         time.sleep(chance.random() * 0.03)
-        victim = chance.choice(["session", "session", "copy or mailer", "smapd"])
-        alive = [smapd.pid] if victim == "smapd" else below(smap.pid if victim == "session" else smapd.pid)
-        if not alive:
+        victim = chance.choice(VICTIMS)
+        # Both each time, so that no child is forgotten with its parent.
+        alive = {"session": sessions.alive(smap.pid), "copy or mailer": copies.alive(smapd.pid)}
+        alive |= {"smapd": [smapd.pid], "smap": [smap.pid]}
+        if not alive[victim]:
             continue
         with contextlib.suppress(ProcessLookupError):
-            os.kill(chance.choice(alive), signal.SIGKILL)
+            os.kill(chance.choice(alive[victim]), signal.SIGKILL)
             killed[victim] += 1
         if victim == "smapd":
             smapd.wait()
             smapd = start_smapd(place)
+        elif victim == "smap":
+            smap.wait()
+            smap = start_smap(place, listening)
         if sys.stderr.isatty():
             print(f"\r{killed.total()} of {kills} kills", end="", file=sys.stderr, flush=True)
     return killed
@@ -116,9 +182,12 @@ def waiting(place: Installation) -> list[str]:
     return whole
 
 
-def count(kills: int, seed: int) -> dict[str, int]:
+def count(kills: int, seed: int, mutant: Mutant | None = None) -> dict[str, int]:
     """One whole run; the counts."""
-    with installation() as place:
+    with installation(may_measure=False) as place:  # it is the killed that say nothing
+        if mutant is not None:
+            mutant.apply(place)
+            place.install()
         sent = place.root / "sent"
         sent.mkdir(mode=0o777)
         sent.chmod(0o777)
@@ -143,7 +212,7 @@ def count(kills: int, seed: int) -> dict[str, int]:
         promised = {name for client in clients for name in client.promised}
         delivered = Counter(name for name in names if name is not None)
         return {
-            **{f"killed {victim}": killed[victim] for victim in sorted(killed)},
+            **{f"killed {victim}": killed[victim] for victim in sorted(set(VICTIMS))},
             "sent": sum(client.sent for client in clients),
             "promised": len(promised),
             "delivered": len(delivered),
@@ -164,7 +233,10 @@ def main() -> int:
     counts = count(kills, seed)
     for what, number in counts.items():
         print(f"{number:7d}  {what}")
-    return int(bool(counts["lost"] or counts["partial"]))
+    missed = [victim for victim in sorted(set(VICTIMS)) if not counts[f"killed {victim}"]]
+    if missed:
+        print(f"never killed, so this shows little: {', '.join(missed)}", file=sys.stderr)
+    return int(bool(counts["lost"] or counts["partial"] or missed))
 
 
 if __name__ == "__main__":

@@ -10,23 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from firewall import NAMESPACES, PATH, PATHS
 
 FIREWALL = Path(__file__).with_name("firewall.py")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "INSTALL.md"
-NAMESPACES = [
-    "unshare",
-    "--mount",
-    "--net",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-    "--propagation",
-    "private",
-]
-# The reader's PATH. The test's own may begin with the interpreters of a home directory.
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PATHS = ":".join([PATH, *(place for place in os.environ["PATH"].split(":") if place.endswith("/sbin"))])
 NEEDS = {
     "inetd": ["inetd"],
     "xinetd": ["xinetd"],

@@ -41,5 +41,11 @@ A Miss (or any AssertionError) is the target's failure; any other exception is t
 
 In `@given` bodies use the session-wide fixture: `with lab.place() as place:`; settings with `derandomize=True`, no
 deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a small tmpfs; `mode="wait"` serves from
-a listening socket; `umask=0o777` sets the programs' umask.
+a listening socket; `umask=0o777` sets the programs' umask; `withheld=frozenset({namespace.CAP_SYS_CHROOT})`,
+`groups=(0, 42)`, `descriptors=(3,)` and `variables={"IFS": "x"}` say with what else, or without what, they are started.
+
+Processes  `process.uids(pid)`, `.status(pid)`, `.root(pid)`, `.descriptors(pid)` as /proc shows them;
+           `process.serving(session)` are those that hold a client's connection, in either mode; `process.wait_for(…)`.
+Refusals   `refusal.smap_takes_no_mail(place, why)`, `.smapd_does_not_start(…)`, `.the_log_names(…)`.
+           `place.raw_table(None)` takes the table away, `place.raw_table(Unreadable.LOOP)` makes it unreadable.
 """

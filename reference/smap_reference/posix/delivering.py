@@ -1,15 +1,16 @@
 """How smapd starts: as a daemon, or as the copy of one that delivers a single message."""
 
-import os
+import posix as os
 import sys
 
 from ..smapd import Daemon, deliver
 from . import identity
-from .identity import EX_USAGE, Refusal
+from .identity import EX_OSERR, EX_USAGE, Refusal
 from .machine import System
 from .syslog import Syslog, report_bugs_to
 
 _STANDARD_INPUT = 0
+_NULL = "/dev/null"
 
 
 def main() -> None:
@@ -50,15 +51,14 @@ def _start(log: Syslog) -> int:
     if not _is_supervised():
         _go_into_background(log)
     log.echo = False
-    table = os.environ.get("NETPERM_TABLE")
-    daemon = System(log, {"NETPERM_TABLE": table} if table else {})
+    daemon = System(log, identity.environment())
     daemon.processes.hold_signals()
     return Daemon(daemon, settings).run()
 
 
 def _open_standard_descriptors() -> None:
     """See that 0, 1 and 2 are open, so that no spool file is ever one of them by accident."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+    while (fd := os.open(_NULL, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
 
@@ -76,17 +76,23 @@ def _is_supervised() -> bool:
 
 def _go_into_background(log: Syslog) -> None:
     """Leave the terminal, its session and the starter, which is told that all is well."""
-    for in_new_session in (True, False):
-        try:
-            child = os.fork()
-        except OSError as error:
-            raise Refusal(f"fork: {error.strerror}", identity.EX_OSERR) from error
-        if child:
-            os._exit(os.EX_OK)
-        if in_new_session:
-            os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
+    child = _fork()
+    if child:
+        # Not before the child has left the session: when its leader ends, those in it are hung up on.
+        status = os.waitpid(child, 0)[1]
+        os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else EX_OSERR)
+    os.setsid()
+    if _fork():
+        os._exit(os.EX_OK)
+    null = os.open(_NULL, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     os.close(null)
     log.silence()
+
+
+def _fork() -> int:
+    try:
+        return os.fork()
+    except OSError as error:
+        raise Refusal(f"fork: {error.strerror}", EX_OSERR) from error

@@ -4,15 +4,19 @@ Fail closed (rules CFG-08, PRIV-04): whatever cannot be done, or cannot be seen 
 """
 
 import errno
-import os
+import posix as os
 import pwd
+import sys
 
 from .. import netperm
 from ..netperm import Settings, TableError
+from ..system import S_IFDIR, S_IFMT
 
 EX_USAGE = 64
 EX_OSERR = 71
 EX_CONFIG = 78
+
+_TABLE_VARIABLE = "NETPERM_TABLE"
 
 
 class Refusal(Exception):  # noqa: N818 - it is the program that refuses
@@ -35,7 +39,18 @@ def table_path() -> str:
     """Where the table is. A set-uid program does not believe its environment."""
     if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
         return netperm.DEFAULT_PATH
-    return os.environ.get("NETPERM_TABLE") or netperm.DEFAULT_PATH
+    return _named_table() or netperm.DEFAULT_PATH
+
+
+def environment() -> dict[str, str]:
+    """What smapd's copies need of our environment."""
+    table = _named_table()
+    return {_TABLE_VARIABLE: table} if table else {}
+
+
+def _named_table() -> str:
+    value = os.environ.get(_TABLE_VARIABLE.encode("ascii"), b"")
+    return value.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def read_settings(program: str) -> Settings:
@@ -116,10 +131,18 @@ def become(ids: tuple[int, int] | None, settings: Settings) -> None:
 def must_be_writable(settings: Settings, clause: str, path: str) -> None:
     """See that the user we have become can list `path` and create and remove names in it. Raises Refusal."""
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        what = "not a directory" if os.path.exists(path) and not os.path.isdir(path) else "not there, or not writable"
+        what = "not a directory" if _kind(path) not in (None, S_IFDIR) else "not there, or not writable"
         raise _refused(settings, clause, f"{what} for userid; create it, owned by userid")
-    if not os.path.isdir(path):
+    if _kind(path) != S_IFDIR:
         raise _refused(settings, clause, f"{os.strerror(errno.ENOTDIR)}; name a directory")
+
+
+def _kind(path: str) -> int | None:
+    """What `path` names, as S_IFMT of its mode; None when that cannot be seen."""
+    try:
+        return os.stat(path).st_mode & S_IFMT
+    except OSError:
+        return None
 
 
 def must_be_set_aside_to(settings: Settings) -> None:
@@ -136,7 +159,7 @@ def must_be_set_aside_to(settings: Settings) -> None:
 
 def must_be_executable(settings: Settings) -> None:
     """See that the user we have become can run the copies, and that they can read the table. Raises Refusal."""
-    if not os.access(settings.executable, os.X_OK) or os.path.isdir(settings.executable):
+    if not os.access(settings.executable, os.X_OK) or _kind(settings.executable) == S_IFDIR:
         raise _refused(settings, "executable", "not there, or not executable for userid; name smapd's own path")
     if not os.access(table_path(), os.R_OK):
         raise Refusal(f"{table_path()}: not readable for userid, and so not for the copies; chmod 644", EX_CONFIG)

@@ -5,7 +5,7 @@ Python carries on from EINTR by itself (PEP 475), so the loops are only where a 
 
 import errno
 import fcntl
-import os
+import posix as os
 import time
 
 from ..system import O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
@@ -27,6 +27,7 @@ _FLAGS = (
     (O_NONBLOCK, os.O_NONBLOCK),
     (O_DIRECTORY, os.O_DIRECTORY),
 )
+_SEEK_SET = 0
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
@@ -34,6 +35,7 @@ _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
 # What a program expects of signals when it starts; Python changes the first two for itself.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_WAIT_S_MAX = 2**31  # 68 years; what the kernel takes has a bound, and `wakeup` may be beyond it
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -57,7 +59,7 @@ class Disk:
         return os.write(fd, data)
 
     def lseek(self, fd: int, offset_bytes: int) -> None:
-        os.lseek(fd, offset_bytes, os.SEEK_SET)
+        os.lseek(fd, offset_bytes, _SEEK_SET)
 
     def fstat(self, fd: int) -> "Stat":
         return os.fstat(fd)
@@ -83,6 +85,9 @@ class Disk:
     def unlink(self, name: str) -> None:
         os.unlink(name)
 
+    def link(self, name: str, new: str) -> None:
+        os.link(name, new, follow_symlinks=False)
+
     def rename(self, name: str, new: str) -> None:
         _rename_noreplace(name, new)
 
@@ -92,7 +97,8 @@ class Disk:
 
 def _rename_noreplace(name: str, new: str) -> None:
     """renameat2(2) with RENAME_NOREPLACE, which Python does not offer; else a look, then rename(2)."""
-    import ctypes  # noqa: PLC0415 - only mail that cannot be delivered needs it
+    import ctypes  # noqa: PLC0415 - only mail that cannot be delivered needs these two
+    from os import fsencode, path  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
     try:
@@ -100,10 +106,10 @@ def _rename_noreplace(name: str, new: str) -> None:
     except AttributeError:
         failed = errno.ENOSYS
     else:
-        old_bytes, new_bytes = os.fsencode(name), os.fsencode(new)
+        old_bytes, new_bytes = fsencode(name), fsencode(new)
         failed = ctypes.get_errno() if renameat2(_AT_FDCWD, old_bytes, _AT_FDCWD, new_bytes, _RENAME_NOREPLACE) else 0
     if failed in _NO_RENAMEAT2:
-        if os.path.lexists(new):
+        if path.lexists(new):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
         os.rename(name, new)
     elif failed:
@@ -151,8 +157,8 @@ class Processes:
                 pid = 0
             if pid:
                 return pid, os.waitstatus_to_exitcode(status)
-            seconds = 2**31 if until_s is None else max(0.0, until_s - time.monotonic())
-            taken = signal.sigtimedwait(_AWAITED, seconds)
+            seconds = _WAIT_S_MAX if until_s is None else max(0.0, until_s - time.monotonic())
+            taken = signal.sigtimedwait(_AWAITED, min(seconds, _WAIT_S_MAX))
             if taken is None:
                 return None
             if taken.si_signo != signal.SIGCHLD:

@@ -6,7 +6,7 @@ the first byte from the client. After the change of root nothing is imported or 
 
 import _socket as socket
 import gc
-import os
+import posix as os
 import select
 import sys
 import time
@@ -14,6 +14,7 @@ import time
 from .. import reply
 from ..logline import line, reason
 from ..smap import converse
+from ..spool import is_same
 from . import identity
 from .identity import EX_USAGE, Refusal
 from .machine import System
@@ -147,7 +148,7 @@ def _client() -> "socket.socket | None":
 def _is_on_client(fd: int) -> bool:
     """Whether what is written to `fd` goes to whom descriptor 0 goes to."""
     try:
-        return os.path.sameopenfile(_CLIENT, fd)
+        return is_same(os.fstat(_CLIENT), os.fstat(fd))
     except OSError:
         return True
 

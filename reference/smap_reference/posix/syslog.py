@@ -5,7 +5,7 @@ the jail, where a name may mean anything. Here nothing is opened after the start
 """
 
 import _socket as socket
-import os
+import posix as os
 import sys
 import time
 
@@ -94,7 +94,7 @@ def report_bugs_to(log: Syslog) -> None:
     def report(kind: type[BaseException], error: BaseException, trace: "TracebackType | None") -> None:
         place = "?"
         while trace is not None:
-            place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+            place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
             trace = trace.tb_next
         log.error(f"internal error at {place}: {kind.__name__}: {error}")
         os._exit(_EX_SOFTWARE)

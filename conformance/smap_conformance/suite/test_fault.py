@@ -1,0 +1,185 @@
+"""FAULT: a disk that is full, in bytes or in inodes, before a message or anywhere within one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from smap_conformance.arrival import forms
+from smap_conformance.dialogue import Reply, stuffed
+from smap_conformance.expect import codes, exactly, expect, miss
+from smap_conformance.lab import Lab
+from smap_conformance.place import Place, Session
+from smap_conformance.suite.talk import ALICE, BODY, OK, SENDER, rows
+
+PAGE = 4096
+DISK_BYTES = 24 * PAGE
+LINE = b"0123456789 0123456789 0123456789 0123456789 0123456789 01234567\r\n"  # 65 bytes, 64 with LF
+NOT_NOW = codes("4xx")
+
+
+def body_of(size_bytes: int) -> bytes:
+    """CRLF lines of about that size when they end with LF."""
+    return LINE * (size_bytes // 64) + b"x" * (size_bytes % 64) + b"\r\n"
+
+
+def fill(place: Place, left_bytes: int = 0) -> Callable[[], None]:
+    """Take the disk's bytes, but for so many; the function given back makes room again."""
+    filler = place.disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(PAGE)):
+            pass
+    os.truncate(filler, filler.stat().st_size - left_bytes)
+    return filler.unlink
+
+
+def use_up_inodes(place: Place) -> Callable[[], None]:
+    """Take every inode of the disk; the function given back makes room again."""
+    made: list[Path] = []
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            path = place.disk / f"filler{number}"
+            path.touch()
+            made.append(path)
+
+    def undo() -> None:
+        for path in made:
+            path.unlink()
+
+    return undo
+
+
+def offer(session: Session, body: bytes, half_way: Callable[[], object] = lambda: None) -> tuple[Reply | None, str]:
+    """A message that may be put off at any step: the last reply, and to what it was. `half_way` comes amid the body."""
+    for line in (b"MAIL FROM:<%s>" % SENDER, b"RCPT TO:<%s>" % ALICE, b"DATA"):
+        reply = session.command(line)
+        if reply is None or reply.code not in (250, 354):
+            return reply, line.decode()
+    wire = stuffed(body)
+    session.send(wire[: len(wire) // 2])
+    session.wait_read()
+    half_way()
+    session.send(wire[len(wire) // 2 :])
+    return session.reply(), "the end of data"
+
+
+def expect_put_off(place: Place, answer: tuple[Reply | None, str], why: str) -> None:
+    """A 4xx, nothing whole, and nothing at all left."""
+    reply, to = answer
+    expect(f"reply to {to} with {why}", reply, NOT_NOW, rule="FAULT-01")
+    whole = [file.describe() for file in place.whole()]
+    expect(f"whole files after {reply} with {why}", whole, exactly([]), rule="FAULT-01")
+    left = [file.describe() for file in place.entries()]
+    expect(f"files left after {reply} with {why}", left, exactly([]), rule="GATHER-09")
+
+
+def expect_mail_again(place: Place, session: Session, why: str) -> None:
+    """With room again the next message passes, in the same session where it still stands, and in a new one."""
+    told = session.command(b"RSET")
+    taken = 0
+    if told is not None and told.code != 421:
+        expect(f"reply to RSET after {why}", told, OK, rule="FAULT-01")
+        expect(f"reply to a message in the same session, with room again after {why}", place.send_mail(session), OK,
+               rule="FAULT-01")  # fmt: skip
+        taken = 1
+    expect(f"reply to a message in a new session, with room again after {why}", place.send_mail(place.open_session()),
+           OK, rule="FAULT-01")  # fmt: skip
+    expect("whole files", len(place.whole()), exactly(taken + 1), rule="FAULT-01")
+    for file in place.whole():
+        expect_held(place, file.name, BODY)
+
+
+def expect_held(place: Place, name: str, body: bytes) -> None:
+    """The whole file holds the whole body, line ends apart."""
+    data = (place.spool / name).read_bytes()
+    if not any(form in data for form in set(forms(body))):
+        miss(f"the whole file after 250 to {len(body)} bytes", "the body, whole", f"{len(data)} bytes without it",
+             rule="FAULT-01")  # fmt: skip
+
+
+@pytest.mark.rule("FAULT-01", "GATHER-09")
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    rows({"no bytes": ({"disk_bytes": DISK_BYTES}, fill), "no inodes": ({"inodes": 40}, use_up_inodes)}),
+)
+@pytest.mark.parametrize("when", ["before the client comes", "before DATA"])
+def test_no_room_at_creation(
+    lab: Lab, shape: dict[str, int], fault: Callable[[Place], Callable[[], None]], when: str
+) -> None:
+    with lab.place(**shape) as place:
+        why = f"a disk that was full {when}"
+        if when == "before DATA":
+            session = place.open_session()
+            undo = fault(place)
+            answer = offer(session, BODY)
+        else:
+            undo = fault(place)
+            session = place.connect()
+            answer = session.reply(), "the connection"
+            if answer[0] is not None and answer[0].code == 220:
+                expect("reply to HELO", session.command(b"HELO c.example"), OK, rule="FAULT-01")
+                answer = offer(session, BODY)
+        expect_put_off(place, answer, why)
+        undo()
+        expect_mail_again(place, session, why)
+
+
+@pytest.mark.rule("FAULT-01", "GATHER-09")
+@pytest.mark.parametrize("size_bytes", [200_000, 1_500_000])
+def test_a_message_larger_than_the_disk(lab: Lab, size_bytes: int) -> None:
+    with lab.place(disk_bytes=DISK_BYTES) as place:
+        session = place.open_session()
+        why = f"a message of {size_bytes} bytes and a disk of {DISK_BYTES}"
+        expect_put_off(place, offer(session, body_of(size_bytes)), why)
+        expect_mail_again(place, session, why)
+
+
+@pytest.mark.rule("FAULT-01", "GATHER-09")
+def test_a_disk_that_fills_up_within_a_message(lab: Lab) -> None:
+    """Half of the body is taken when another program takes what is left of the disk."""
+    with lab.place(disk_bytes=1 << 20) as place:
+        session = place.open_session()
+        undo: list[Callable[[], None]] = []
+        answer = offer(session, body_of(600_000), lambda: undo.append(fill(place)))
+        why = "a disk that another program filled in the middle of the message"
+        expect_put_off(place, answer, why)
+        undo[0]()
+        expect_mail_again(place, session, why)
+
+
+@pytest.mark.rule("FAULT-01", "GATHER-09")
+@pytest.mark.parametrize("free_pages", [1, 2, 3, 5, 17])
+def test_messages_about_as_large_as_the_room_for_them(lab: Lab, free_pages: int) -> None:
+    """Sizes in steps about the very edge: each is taken whole, or put off and leaves nothing."""
+    free = free_pages * PAGE
+    steps = (-PAGE, -1024, -512, -256, -192, -128, -64, -1, 0, 1, 64, PAGE)
+    sizes = [free // 8, *(free + step for step in steps if free + step > 0)]
+    with lab.place(disk_bytes=DISK_BYTES) as place:
+        fill(place, free)
+        session = place.open_session()
+        codes_seen = []
+        for size_bytes in sizes:
+            if session.ended:
+                session = place.open_session()
+            answer = offer(session, body_of(size_bytes))
+            reply, to = answer
+            why = f"{size_bytes} bytes to write and room for {free}"
+            if size_bytes > free:
+                expect(f"reply to {to} with {why}", reply, NOT_NOW, rule="FAULT-01")
+            expect(f"reply to {to} with {why}", reply, codes(250, "4xx"), rule="FAULT-01")
+            assert reply is not None
+            codes_seen.append(reply.code)
+            if reply.code != 250:
+                expect_put_off(place, answer, why)
+                if session.command(b"RSET") is None:
+                    session = place.open_session()
+                continue
+            (file,) = place.whole()
+            expect_held(place, file.name, body_of(size_bytes))
+            (place.spool / file.name).unlink()
+        what = f"reply to a message of {sizes[0]} bytes with room for {free}"
+        expect(what, codes_seen[0], exactly(250) if free_pages >= 5 else codes(250, "4xx"), rule="FAULT-01")

@@ -1,0 +1,57 @@
+"""Running `smaplab run` as a user does, and reading what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WAIT_S_MAX = 300.0  # no run here takes more than a fraction of this, so a run that hangs is a failure
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished run: exit status, what was printed, and results.json (empty where there is none)."""
+
+    status: int
+    text: str
+    results: dict[str, Any]
+    program: str
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Rule → verdict."""
+        return {rule["id"]: rule["verdict"] for rule in self.results["rules"]}
+
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """The cases with their details."""
+        return list(self.results["cases"])
+
+
+def program() -> str:
+    """The `smaplab` of this environment."""
+    return str(Path(sys.executable).with_name("smaplab"))
+
+
+def judge(directory: Path, *options: object, environment: dict[str, str] | None = None) -> Judged:
+    """`smaplab run OPTIONS --report DIRECTORY/report`."""
+    report = directory / "report"
+    run = subprocess.run(
+        [program(), "run", *map(str, options), "--report", str(report)],
+        capture_output=True, text=True, check=False, timeout=WAIT_S_MAX, cwd=directory,
+        env={**os.environ, "COLUMNS": "200", **(environment or {})},
+    )  # fmt: skip
+    results = report / "results.json"
+    found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    return Judged(run.returncode, run.stdout + run.stderr, found, program())
+
+
+def install(directory: Path) -> tuple[Path, Path]:
+    """The reference's smap and smapd, in that directory."""
+    subprocess.run([sys.executable, "-m", "smap_reference", str(directory)], check=True, capture_output=True)
+    return directory / "smap", directory / "smapd"

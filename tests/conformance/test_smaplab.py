@@ -1,0 +1,147 @@
+"""`smaplab` as its user meets it: what is chosen, what is said to mistakes, and that the line of a failure works."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from judged import judge, program
+from smap_conformance import netperm
+from smap_conformance.command_line import Choices, pytest_line
+from wrong import WRONG, make
+
+SANITY = "sanity::test_a_mail_goes_in_and_comes_out_unchanged"
+
+
+def said(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`smaplab WORDS`."""
+    return subprocess.run([program(), *words], capture_output=True, text=True, check=False, cwd=directory, timeout=300)
+
+
+MISTAKES = {
+    "an unknown rule": (["run", "--only", "BAD-99"], "--only: no rule or chapter BAD-99"),
+    "half a pair": (["run", "--smap", "/bin/true"], "--smap and --smapd go together"),
+    "no file": (["run", "--smap", "/nowhere", "--smapd", "/bin/true"], "--smap: no file /nowhere"),
+    "no program": (["run", "--smap", "/etc/passwd", "--smapd", "/bin/true"], "is not executable: chmod +x it"),
+    "no number": (["run", "--timeout-scale", "0"], "--timeout-scale wants a number above 0"),
+    "no workers": (["run", "-n", "0"], "'0' is neither `auto` nor a number"),
+    "an unknown level": (["run", "--level", "may"], "'may' is not one of"),
+    "an unknown option": (["run", "--colour"], "No such option"),
+    "an unknown command": (["rum"], "No such command 'rum'"),
+    "an unknown rule to explain": (["explain", "BAD-9"], "did you mean BAD-0"),
+    "an unknown user": (["run", "--user", "no-such-user"], "no-such-user"),
+    "a report in no directory": (["run", "--report", "/dev/null/x"], "name a directory that you can write to"),
+}
+
+
+@pytest.mark.parametrize(("words", "complaint"), MISTAKES.values(), ids=list(MISTAKES))
+def test_a_mistake_gets_one_line_and_status_2(tmp_path: Path, words: list[str], complaint: str) -> None:
+    run = said(tmp_path, *words)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert complaint in run.stderr
+    assert run.stderr.startswith("smaplab: ")
+    assert run.stderr.count("\n") == 1
+
+
+def test_an_unknown_case_is_a_mistake_too(tmp_path: Path, root: None) -> None:
+    run = said(tmp_path, "run", "--case", "bad::no_such_case")
+    assert run.returncode == 2
+    assert run.stderr.splitlines() == ["smaplab: --case: no case bad::no_such_case: a failure names its case"]
+
+
+def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
+    judged = judge(tmp_path, "--only", "SCAN-02", "--case", SANITY)
+    assert judged.status == 0, judged.text
+    assert [case["case"] for case in judged.cases] == [SANITY]
+    assert judged.results["conclusion"] == "the chosen cases broke no rule"
+    assert not list((tmp_path / "report").glob("cases/*"))
+
+
+def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> None:
+    (wrong,) = (one for one in WRONG if one.does == "knows one mailer only")
+    smap, smapd = make(wrong, tmp_path)
+    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *wrong.cases)
+    (failed,) = judged.cases
+    (line,) = (text for text in failed["detail"].splitlines() if text.startswith("again: "))
+    again = subprocess.run(
+        ["/bin/sh", "-c", line.removeprefix("again: ")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        timeout=300,
+    )
+    assert again.returncode == judged.status == 1
+    assert f"MUST {wrong.rule}: " in again.stdout
+    folder = tmp_path / "report" / "cases" / "mailer_parts-test_the_clause_names_the_mailer"
+    assert (folder / "failure.txt").read_text(encoding="utf-8") == failed["detail"] + "\n"
+
+
+SANDBOX = """
+import os, sys
+from pathlib import Path
+from smap_conformance import offspring
+from smap_conformance.sandbox import Sandbox
+from smap_conformance.users import user_for_targets
+
+mounts = Path("/proc/self/mountinfo").read_text()
+box = Sandbox(user_for_targets())
+work = box.work
+disk = work / "disk"
+disk.mkdir()
+box.mount_disk(disk, 1 << 16, None)
+deaf = "trap '' TERM HUP; (trap '' TERM HUP; sleep 3600) & exit 0"
+box.start(["/bin/sh", "-c", deaf], cwd=Path("/"), environment={}).wait()
+assert offspring.descendants(os.getpid()), "the child that was left behind is in our care"
+with box.as_system_sendmail(Path("/bin/true")), box.target_view():
+    assert "/bin/true" in Path("/usr/sbin/sendmail").read_text()
+box.close()
+assert not work.exists(), "the work directory is gone"
+assert not offspring.descendants(os.getpid()), "nothing runs any more"
+print("clean")
+"""
+
+
+def test_a_sandbox_leaves_no_process_no_mount_and_no_directory(tmp_path: Path, root: None) -> None:
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    run = subprocess.run([sys.executable, "-c", SANDBOX], capture_output=True, text=True, check=False, timeout=120)
+    assert (run.stdout, run.stderr, run.returncode) == ("clean\n", "", 0)
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
+    sendmail = Path("/usr/sbin/sendmail")
+    assert not sendmail.exists() or "exec /bin/true" not in sendmail.read_bytes().decode("latin-1")
+
+
+# Lines and tables that are made, not run
+
+choices = st.builds(
+    Choices,
+    level=st.sampled_from(["must", "all"]), only=st.sampled_from(["", "BAD"]),
+    cases=st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1), max_size=2).map(tuple),
+    user=st.none() | st.just("nobody"), timeout_scale=st.sampled_from([1.0, 0.5]), isolate=st.booleans(),
+)  # fmt: skip
+
+
+@given(choices)
+def test_a_run_and_its_pytest_line_ask_for_the_same(chosen: Choices) -> None:
+    ours, theirs = chosen.as_run_options(), pytest_line(chosen, Path("r"), "2")
+    for word in ours:
+        assert word in theirs or f"--smap-{word.removeprefix('--')}" in theirs
+    assert shlex.split(shlex.join(ours)) == ours
+    assert theirs[-2:] == ["-n", "2"]
+    assert os.devnull in theirs  # no configuration of the place has a say
+
+
+def test_a_table_is_written_clause_by_clause() -> None:
+    words = ["/bin/x", "-i"]
+    clauses: netperm.Clauses = {"maxbytes": 9, "userid": "nobody", "sendmail": words, "timeout": None, "empty": ""}
+    assert netperm.table({"smap": clauses, "smapd": {}}) == (
+        "smap: maxbytes 9\nsmap: userid nobody\nsmap: sendmail /bin/x -i\nsmap: empty\n"
+    )
+    assert netperm.changed({"a": 1, "b": 2}, {"b": None, "c": 3}) == {"a": 1, "b": None, "c": 3}
+    assert netperm.changed({"a": 1}, None) == {"a": 1}
