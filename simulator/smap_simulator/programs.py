@@ -69,3 +69,11 @@ def unload(programs: Programs) -> None:
     if programs.package != _PACKAGE:
         for name in [name for name in sys.modules if name.partition(".")[0] == programs.package]:
             del sys.modules[name]
+
+
+def reference_directory() -> Path:
+    """Where the reference's package lies. ImportError where it is not installed."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"{_PACKAGE} is not installed here: pip install smaplab")
+    return Path(spec.origin).parent

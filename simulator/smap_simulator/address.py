@@ -1,0 +1,169 @@
+"""The address of a simulated run: everything that decides what happens in it, in one word for a shell.
+
+    one-message                                      a scenario, undisturbed
+    one-message+fault=smap.fsync.EIO.1               with one fault: program, call, what, the how-manieth time
+    one-message+fault=smap.any.kill-after.7
+    two-smapd+seed=3                                 a random schedule
+    two-smapd+turns=41.1,57.2                        decision 41 is 1, decision 57 is 2, all others 0
+    one-message+bytes=8192                           a disk with room for so many bytes (or inodes=3)
+    permanent-failure+then=accepts                   after the crash the mailer accepts, whatever it did before
+    one-message+mutant=no-lock                       the same of a broken variant
+
+A crash state's address is that of its run, a slash, and the state's id (see `crash`).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from smap_simulator import scenario
+from smap_simulator.choice import Choice, Replayed, Seeded, Undisturbed
+from smap_simulator.client import HalfClose, Reset
+from smap_simulator.fault import ANY_CALL, Effect, Fault
+from smap_simulator.mailer import Script
+from smap_simulator.programs import Programs
+from smap_simulator.scenario import Scenario
+from smap_simulator.world import Finished, run
+
+_ANY = "any"
+_EFFECTS = {"kill-before": Effect.KILL_BEFORE, "kill-half": Effect.KILL_HALF, "kill-after": Effect.KILL_AFTER}
+
+
+class AddressError(ValueError):
+    """An address that names no run: the text says what is wrong with it and what it could be."""
+
+
+def word(name: str) -> str:
+    """A scenario's name as one word."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def _all() -> Iterator[Scenario]:
+    yield from scenario.NAMED.values()
+    yield from scenario.cuts(Reset())
+    yield from scenario.cuts(HalfClose())
+    yield from scenario.smuggling()
+    yield from scenario.mailers()
+
+
+SCENARIOS: dict[str, Scenario] = {word(each.name): each for each in _all()}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """See the module. `turns` holds (position, decision), positions from 0."""
+
+    scenario: str
+    mutant: str = ""
+    fault: Fault | None = None
+    seed: int | None = None
+    turns: tuple[tuple[int, int], ...] = ()
+    room_bytes: int | None = None
+    room_inodes: int | None = None
+    then_accepts: bool = False
+
+    def __str__(self) -> str:
+        fields = [self.scenario]
+        if self.mutant:
+            fields.append(f"mutant={self.mutant}")
+        if self.fault is not None:
+            fields.append(f"fault={_fault_word(self.fault)}")
+        if self.seed is not None:
+            fields.append(f"seed={self.seed}")
+        if self.turns:
+            fields.append("turns=" + ",".join(f"{at}.{decision}" for at, decision in self.turns))
+        if self.room_bytes is not None:
+            fields.append(f"bytes={self.room_bytes}")
+        if self.room_inodes is not None:
+            fields.append(f"inodes={self.room_inodes}")
+        if self.then_accepts:
+            fields.append("then=accepts")
+        return "+".join(fields)
+
+    def to_scenario(self) -> Scenario:
+        """The scenario with the fault and the room of this run."""
+        plain = SCENARIOS[self.scenario]
+        faults = (self.fault,) if self.fault is not None else ()
+        return replace(plain, faults=faults, room_bytes=self.room_bytes, room_inodes=self.room_inodes)
+
+    def choice(self) -> Choice:
+        """What decides in this run."""
+        if self.seed is not None:
+            return Seeded(self.seed)
+        if self.turns:
+            decisions = [0] * (self.turns[-1][0] + 1)
+            for at, decision in self.turns:
+                decisions[at] = decision
+            return Replayed(decisions)
+        return Undisturbed()
+
+    def play(self, programs: Programs) -> Finished:
+        """Run it. ReplayError where the turns are another program's."""
+        return run(self.to_scenario(), programs, self.choice())
+
+    def mailer_after(self) -> Script:
+        """The mailer of the machine that comes up again."""
+        return Script() if self.then_accepts else SCENARIOS[self.scenario].mailer
+
+    @property
+    def accepts_after(self) -> bool:
+        """Whether that mailer takes everything."""
+        return not self.mailer_after().rules
+
+
+def turns_of(decisions: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """The decisions that are not 0, with their positions."""
+    return tuple((at, decision) for at, decision in enumerate(decisions) if decision)
+
+
+def parse(text: str) -> Address:
+    """The inverse of `str`. AddressError names the part that is wrong."""
+    name, *fields = text.split("+")
+    if name not in SCENARIOS:
+        raise AddressError(f"{text}: no scenario {name!r}; `smaplab simulate --list` names them")
+    found = Address(name)
+    for field in fields:
+        key, _, value = field.partition("=")
+        try:
+            found = replace(found, **_read(key, value))
+        except (ValueError, IndexError, KeyError):
+            raise AddressError(f"{text}: {field!r} is no part of an address; see `smaplab simulate --help`") from None
+    return found
+
+
+def _read(key: str, value: str) -> dict[str, Any]:
+    if key == "turns":
+        pairs = [each.split(".") for each in value.split(",")]
+        return {"turns": tuple((int(at), int(decision)) for at, decision in pairs)}
+    if key == "fault":
+        return {"fault": _fault(value)}
+    if key == "then" and value == "accepts":
+        return {"then_accepts": True}
+    if key == "mutant":
+        return {"mutant": value}
+    return {{"seed": "seed", "bytes": "room_bytes", "inodes": "room_inodes"}[key]: int(value)}
+
+
+def _fault_word(fault: Fault) -> str:
+    what = {
+        Effect.ERROR: errno.errorcode.get(fault.errno, str(fault.errno)),
+        Effect.SHORT: f"short{fault.bytes_max}",
+    }.get(fault.effect) or next(name for name, effect in _EFFECTS.items() if effect is fault.effect)
+    call = _ANY if fault.call == ANY_CALL else fault.call
+    return ".".join([fault.program, call, what, str(fault.nth), *(["ever"] if fault.persistent else [])])
+
+
+def _fault(text: str) -> Fault:
+    program, call, what, nth, *rest = text.split(".")
+    if rest not in ([], ["ever"]):
+        raise ValueError(text)
+    plain = Fault(program, ANY_CALL if call == _ANY else call, nth=int(nth), persistent=bool(rest))
+    if what in _EFFECTS:
+        return replace(plain, effect=_EFFECTS[what])
+    if short := re.fullmatch(r"short(\d+)", what):
+        return replace(plain, effect=Effect.SHORT, bytes_max=int(short[1]))
+    return replace(plain, errno=int(getattr(errno, what, 0)) or int(what))

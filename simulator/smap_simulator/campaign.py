@@ -1,0 +1,252 @@
+"""Many experiments, on all cores: which there are, in what order, and what they found together.
+
+The plan is a list of tasks, each small enough that a progress bar moves and large enough that starting it costs
+nothing. They run through any `concurrent.futures` executor; the totals do not depend on who ran what, or when.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smap_simulator import fault, mutants, programs
+from smap_simulator.address import SCENARIOS, Address, word
+from smap_simulator.experiment import Finding, Lab, Result
+from smap_simulator.models import MODELS
+from smap_simulator.scenario import NAMED
+
+SEEDS_A_TASK = 25
+# Where faults strike: between them every call of every program is made.
+FAULTED = ("one message", "permanent failure", "temporary failure, then success", "two messages in one session")
+# What is cut at every instant, under every model.
+CRASHED = (
+    "one message",
+    "two messages in one session",
+    "two sessions at once",
+    "two smapd",
+    "the null sender",
+    "a dot at the start of a line",
+    "a message of several blocks",
+    "temporary failure, then success",
+    "permanent failure",
+    "permanent failure, its name taken in baddir",
+    "permanent failure, baddir inside the spool directory",
+    "permanent failure, no baddir",
+    "the second part of the recipients is kept",
+    "a reset in the middle of the body",
+    "over maxbytes",
+    "odd files in the spool directory",
+)
+SHALLOW = ("a message of several blocks", "the second part of the recipients is kept", "two sessions at once")
+REFUSING = ("permanent failure", "permanent failure, no baddir", "temporary failure, then success")
+SCHEDULED = (("two smapd", 1), ("one message", 2), ("permanent failure", 1))
+SEEDED = ("two smapd", "two smapd, two sessions", "two sessions at once", "permanent failure")
+CHAPTERS = ("crashes", "faults", "room", "schedules", "scenarios")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One experiment: a method of `Lab`, and what it is given beside the address."""
+
+    chapter: str
+    method: str
+    address: Address
+    options: tuple[tuple[str, object], ...] = ()
+
+    def carry_out(self, lab: Lab) -> Result:
+        """Do it."""
+        found: Result = getattr(lab, self.method)(self.address, **dict(self.options))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign is asked for. Empty: everything."""
+
+    models: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()  # as words
+    chapters: tuple[str, ...] = ()
+    seeds: int = 100
+    first_seed: int = 1
+    mutant: str = ""
+
+    def tasks(self) -> list[Task]:
+        """Every task, long ones first."""
+        wanted = self.chapters or CHAPTERS
+        found = [task for chapter in CHAPTERS if chapter in wanted for task in _CHAPTER_TASKS[chapter](self)]
+        return [task for task in found if not self.scenarios or task.address.scenario in self.scenarios]
+
+    def address(self, name: str, **fields: object) -> Address:
+        """The address of a run in this plan."""
+        return Address(word(name), self.mutant, **fields)  # type: ignore[arg-type]
+
+
+def _crashes(plan: Plan) -> Iterator[Task]:
+    for name in CRASHED:
+        for model in plan.models or tuple(MODELS):
+            options = (("model", model), ("deep", name not in SHALLOW))
+            yield Task("crashes", "crashes", plan.address(name), options)
+            if name in REFUSING:
+                yield Task("crashes", "crashes", plan.address(name, then_accepts=True), options)
+
+
+def _faults(plan: Plan) -> Iterator[Task]:
+    for name in FAULTED:
+        for row in fault.rows():
+            yield Task("faults", "sweep", plan.address(name, fault=row))
+
+
+def _room(plan: Plan) -> Iterator[Task]:
+    for name in (*FAULTED, "a message of several blocks"):
+        for inodes in (False, True):
+            yield Task("room", "room", plan.address(name), (("inodes", inodes),))
+
+
+def _schedules(plan: Plan) -> Iterator[Task]:
+    for name, preemptions_max in SCHEDULED:
+        yield Task("schedules", "schedules", plan.address(name), (("preemptions_max", preemptions_max),))
+    for name in SEEDED:
+        for first in range(plan.first_seed, plan.first_seed + plan.seeds, SEEDS_A_TASK):
+            last = min(first + SEEDS_A_TASK, plan.first_seed + plan.seeds)
+            yield Task("schedules", "seeds", plan.address(name), (("seeds", tuple(range(first, last))),))
+
+
+def _scenarios(plan: Plan) -> Iterator[Task]:
+    for each in SCENARIOS:
+        yield Task("scenarios", "alone", Address(each, plan.mutant))
+
+
+_CHAPTER_TASKS: dict[str, Callable[[Plan], Iterator[Task]]] = {
+    "crashes": _crashes, "faults": _faults, "room": _room, "schedules": _schedules, "scenarios": _scenarios,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all experiments found. `not_struck` are the rows of the fault table that no run came to."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)  # by chapter
+    findings: list[Finding] = field(default_factory=list)
+    fired: Counter[str] = field(default_factory=Counter)
+    struck: set[str] = field(default_factory=set)
+    tasks: int = 0
+
+    def add(self, task: Task, result: Result) -> None:
+        """Take in one result."""
+        self.tasks += 1
+        self.counts.setdefault(task.chapter, Counter()).update(result.counts)
+        self.findings += result.findings
+        self.fired.update(result.fired)
+        if task.address.fault is not None and result.counts["runs"]:
+            self.struck.add(task.address.fault.describe())
+
+    @property
+    def sums(self) -> Counter[str]:
+        """The counts of all chapters together."""
+        return sum(self.counts.values(), Counter())
+
+    def not_struck(self, plan: Plan) -> list[str]:
+        """The faults that found nothing to strike at: not measured."""
+        planned = {task.address.fault.describe() for task in plan.tasks() if task.address.fault is not None}
+        return sorted(planned - self.struck)
+
+    def distinct(self) -> list[Finding]:
+        """One finding for each guarantee and model, the shortest address first."""
+        found: dict[tuple[str, str, str], Finding] = {}
+        for finding in sorted(self.findings, key=lambda each: (len(each.address), each.address)):
+            found.setdefault((finding.word, finding.rule, finding.model), finding)
+        return sorted(found.values(), key=lambda each: (each.word, each.rule, each.model))
+
+
+_lab: Lab | None = None
+
+
+def _open_lab(package: Path | None) -> None:
+    """What a worker does before its first task."""
+    global _lab  # noqa: PLW0603 - one for each process of the pool
+    _lab = Lab(programs.load(package))
+
+
+def _carry_out(task: Task) -> Result:
+    assert _lab is not None
+    return task.carry_out(_lab)
+
+
+def run(
+    plan: Plan,
+    *,
+    jobs: int = 1,
+    package: Path | None = None,
+    progress: Callable[[int, int, Totals], None] | None = None,
+    stop_early: bool = False,
+) -> Totals:
+    """Carry a plan out with so many processes. `stop_early`: the first finding will do.
+
+    `package` is the reference that a mutant is made of, where the plan names one. MutantError when it does not fit.
+    """
+    tasks = plan.tasks()
+    with tempfile.TemporaryDirectory(prefix="smaplab-mutant-") as directory:
+        where = None
+        if plan.mutant:
+            where = mutants.apply(
+                mutants.named(plan.mutant), package or programs.reference_directory(), Path(directory)
+            )
+        if jobs == 1:
+            lab = Lab(programs.load(where))
+            try:
+                return _collect(tasks, (task.carry_out(lab) for task in tasks), progress, stop_early=stop_early)
+            finally:
+                programs.unload(lab.programs)
+        with ProcessPoolExecutor(jobs, initializer=_open_lab, initargs=(where,)) as pool:
+            return _through(pool, tasks, progress, stop_early=stop_early)
+
+
+def _through(
+    pool: Executor,
+    tasks: Sequence[Task],
+    progress: Callable[[int, int, Totals], None] | None,
+    *,
+    stop_early: bool,
+) -> Totals:
+    """The same through an executor whose workers have opened their lab; totals in the order of the plan."""
+    futures = {pool.submit(_carry_out, task): at for at, task in enumerate(tasks)}
+    results: dict[int, Result] = {}
+    running = Totals()
+    for future in as_completed(futures):
+        at = futures[future]
+        results[at] = future.result()
+        running.add(tasks[at], results[at])
+        if progress is not None:
+            progress(len(results), len(tasks), running)
+        if stop_early and running.findings:
+            for other in futures:
+                other.cancel()
+            break
+    ordered = sorted(results)
+    return _collect([tasks[at] for at in ordered], (results[at] for at in ordered), None, stop_early=stop_early)
+
+
+def _collect(
+    tasks: Sequence[Task],
+    results: Iterator[Result],
+    progress: Callable[[int, int, Totals], None] | None,
+    *,
+    stop_early: bool,
+) -> Totals:
+    totals = Totals()
+    for task, result in zip(tasks, results, strict=False):
+        totals.add(task, result)
+        if progress is not None:
+            progress(totals.tasks, len(tasks), totals)
+        if stop_early and totals.findings:
+            break
+    return totals
+
+
+def names() -> list[str]:
+    """The scenarios that have a name of their own, as words."""
+    return [word(name) for name in NAMED]

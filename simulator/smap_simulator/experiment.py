@@ -1,0 +1,259 @@
+"""One experiment at a time: play a run, cut it in every way, come up again, and ask whether every guarantee held.
+
+    crashes    every state that a crash of a run can leave under one model, each recovered from, once for each that a
+               program could tell apart; and every state that a crash of such a recovery can leave, recovered from too
+    sweep      one fault at n = 1, 2, … until a run ends without it; what is left is recovered from, and after a failed
+               fsync every crash state is
+    room       a disk with no room, with a little, … until a run ends without missing any; the same for inodes
+    schedules  every order in which the processes can take turns, up to a number of preemptions
+    seeds      random schedules
+
+A `Lab` does them with one implementation's programs. It holds what was recovered from, so that no state is twice.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from smap_simulator import check, conduct
+from smap_simulator.address import SCENARIOS, Address, turns_of
+from smap_simulator.check import Case, Violation
+from smap_simulator.choice import Exhaustive
+from smap_simulator.crash import Crashes, CrashState
+from smap_simulator.fault import Fault
+from smap_simulator.history import Failed, History
+from smap_simulator.image import Image
+from smap_simulator.models import MODELS
+from smap_simulator.past import Past
+from smap_simulator.programs import Programs
+from smap_simulator.scenario import recovery
+from smap_simulator.world import STUCK, Finished, run
+
+DIED = "DIED"
+BLOCK_BYTES = 4096
+STILL = "process-crash"  # the model of a machine that goes on
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A broken guarantee and how to see it again: the address of the run, or of a crash state of it."""
+
+    word: str
+    rule: str
+    sentence: str
+    address: str
+    model: str = ""
+    message: str = ""
+    detail: str = ""
+    allowed: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """What an experiment found. `findings` are the first of each kind; `counts` says how many there were of all."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    fired: Counter[str] = field(default_factory=Counter)
+
+    def add(self, finding: Finding) -> None:
+        """Count it, and keep the first of its kind."""
+        if finding.allowed:
+            self.counts[f"allowed: {finding.word}"] += 1
+            return
+        self.counts["violations"] += 1
+        if not any((each.word, each.rule) == (finding.word, finding.rule) for each in self.findings):
+            self.findings.append(finding)
+
+
+class Lab:
+    """See the module."""
+
+    def __init__(self, programs: Programs) -> None:
+        self.programs = programs
+        self._recovered: dict[tuple[str, str, bool], Finished] = {}
+
+    # Experiments
+
+    def crashes(self, address: Address, model: str, *, deep: bool = True) -> Result:
+        """Power cuts (or SIGKILLs of everything) at every instant of a run."""
+        result = Result()
+        finished = self._played(address, result)
+        self._cut(address, finished.history, model, result, deep=deep)
+        return result
+
+    def sweep(self, address: Address) -> Result:
+        """The fault of the address, at its first occurrence, its second, …"""
+        result = Result()
+        assert address.fault is not None
+        while True:
+            finished = address.play(self.programs)
+            if address.fault not in finished.fired:
+                return result
+            self._judge(address, finished, result)
+            self._restart(address, finished, result)
+            if address.fault.call == "fsync":
+                for model in MODELS:
+                    self._cut(address, finished.history, model, result, deep=False)
+            address = replace(address, fault=replace(address.fault, nth=address.fault.nth + 1))
+
+    def room(self, address: Address, *, inodes: bool = False) -> Result:
+        """A full disk at every position: room for nothing, for one block (or inode), for two, …"""
+        result = Result()
+        room = 0
+        while True:
+            here = replace(address, room_inodes=room) if inodes else replace(address, room_bytes=room * BLOCK_BYTES)
+            finished = self._played(here, result)
+            self._restart(here, finished, result)
+            if not any(isinstance(event, Failed) and event.errno in NO_ROOM for event in finished.history.events):
+                return result
+            result.fired["full disk, " + ("inodes" if inodes else "bytes")] += 1
+            room += 1
+
+    def schedules(self, address: Address, preemptions_max: int) -> Result:
+        """Every schedule up to a bound."""
+        result = Result()
+        for choice in Exhaustive(preemptions_max):
+            finished = run(address.to_scenario(), self.programs, choice)
+            result.counts["schedules"] += 1
+            self._judge(replace(address, turns=turns_of(finished.decisions)), finished, result)
+        return result
+
+    def seeds(self, address: Address, seeds: Iterable[int]) -> Result:
+        """Random schedules, and what a restart makes of their end."""
+        result = Result()
+        for seed in seeds:
+            here = replace(address, seed=seed)
+            self._restart(here, self._played(here, result), result)
+            result.counts["schedules"] += 1
+        return result
+
+    def alone(self, address: Address) -> Result:
+        """One run, and a restart."""
+        result = Result()
+        self._restart(address, self._played(address, result), result)
+        return result
+
+    # What they are made of
+
+    def _played(self, address: Address, result: Result) -> Finished:
+        finished = address.play(self.programs)
+        self._judge(address, finished, result)
+        return finished
+
+    def _judge(self, address: Address, finished: Finished, result: Result) -> None:
+        """What must hold in any run, and, where nothing was made to fail, what is to be done in the end."""
+        result.counts["runs"] += 1
+        for fault in finished.fired:
+            result.fired[f"{fault.program} {fault.call}"] += 1
+        found = self._conduct(address, finished)
+        for violation in found:
+            result.add(_finding(violation, str(address)))
+
+    def _conduct(self, address: Address, finished: Finished) -> Iterator[Violation]:
+        past = Past(finished.history)
+        if finished.uncaught:
+            yield Violation(DIED, "FAULT-04", detail=finished.uncaught[0])
+        if finished.ended == STUCK:
+            yield Violation(check.STUCK, "SCAN-01", detail=finished.reason)
+        yield from conduct.violations(past)
+        plain = SCENARIOS[address.scenario]
+        undisturbed = not finished.fired and address.room_bytes is None and address.room_inodes is None
+        if undisturbed and not plain.mailer.rules and finished.ended != STUCK:
+            yield from conduct.complete(past)
+
+    def _restart(self, address: Address, finished: Finished, result: Result) -> None:
+        """All processes are gone, the disk is as they saw it; smapd is started again."""
+        crashes = Crashes(finished.history, STILL)
+        cut = len(finished.history.events)
+        state = crashes.build(cut, (crashes.pending(cut).all, ()))
+        self._recover(address, finished.history, state, result, ())
+
+    def _cut(self, address: Address, history: History, model: str, result: Result, *, deep: bool) -> None:
+        crashes = Crashes(history, model)
+        seen: set[str] = set()
+        recovered: set[str] = set()
+        for cut in crashes.cuts():
+            result.counts["cuts"] += 1
+            for state in crashes.states(cut):
+                result.counts["states"] += 1
+                if state.digest in seen:
+                    continue
+                seen.add(state.digest)
+                past, again = self._recover(address, history, state, result, ())
+                if deep and again.history.start.digest() not in recovered:
+                    recovered.add(again.history.start.digest())
+                    self._cut_again(address, past, state, again.history, model, result)
+        result.counts["distinct states"] += len(seen)
+
+    def _cut_again(
+        self, address: Address, past: Past, state: CrashState, history: History, model: str, result: Result
+    ) -> None:
+        """A crash in the recovery from a crash."""
+        seen: set[str] = set()
+        crashes = Crashes(history, model)
+        for cut in crashes.cuts():
+            for second in crashes.states(cut):
+                result.counts["states in recoveries"] += 1
+                if second.digest not in seen:
+                    seen.add(second.digest)
+                    self._recover(address, history, second, result, (past,), f"{state.id}/")
+        result.counts["distinct states in recoveries"] += len(seen)
+
+    def _recover(
+        self,
+        address: Address,
+        history: History,
+        state: CrashState,
+        result: Result,
+        earlier: tuple[Past, ...],
+        before: str = "",
+    ) -> tuple[Past, Finished]:
+        finished = self.recovered(address, state.image, history)
+        result.counts["recoveries"] += 1
+        past = Past(history, state.cut, earlier[-1] if earlier else None)
+        case = Case((*earlier, past), state.image, finished.history, state.model, address.accepts_after)
+        place = f"{address}/{before}{state.id}"
+        for violation in check.violations(case):
+            result.add(_finding(violation, place, state.model))
+        for line in finished.uncaught[:1]:
+            result.add(_finding(Violation(DIED, "FAULT-04", detail=line), place, state.model))
+        return past, finished
+
+    def recovered(self, address: Address, image: Image, history: History) -> Finished:
+        """What smapd makes of a disk when the machine comes up again."""
+        key = (address.scenario, image.digest(), address.then_accepts)
+        found = self._recovered.get(key)
+        if found is None or found.history.start.nodes.keys() != image.nodes.keys():
+            plain = replace(address.to_scenario(), mailer=address.mailer_after())
+            found = run(recovery(image, plain, messages=history.messages), self.programs)
+            self._recovered[key] = found
+        return found
+
+
+def _finding(violation: Violation, address: str, model: str = "") -> Finding:
+    return Finding(
+        violation.word,
+        violation.rule,
+        SENTENCES.get(violation.rule) or violation.sentence,
+        address,
+        model,
+        violation.message,
+        violation.detail,
+        violation.allowed,
+    )
+
+
+SENTENCES = {
+    "FAULT-04": "a program let an exception go and ended",
+    "SCAN-01": "the programs came to no end",
+}
+
+
+def with_fault(address: Address, row: Fault) -> Address:
+    """The same run with one fault."""
+    return replace(address, fault=row)
