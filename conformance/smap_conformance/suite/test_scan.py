@@ -354,11 +354,9 @@ def test_sigterm_ends_it_after_the_deliveries_under_way(place: Place) -> None:
     lying = {file.name for file in place.whole()}
     begun = {one.sender for one in messages if any(one.sender.decode() in argv.split(" ", 2)[1] for argv in started)}
     for one in messages:
-        what = f"{one.sender.decode()}, {'delivered' if one.sender in begun else 'not begun'} at SIGTERM"
+        what = f"{one.sender.decode()}, {'given to a mailer' if one.sender in begun else 'not begun'}"
         there = files[one.sender].name in lying
-        expect(
-            f"whether the file of {what} is in the spool when smapd is gone", there, exactly(one.sender not in begun)
-        )
+        expect(f"whether the spool still holds {what}, when smapd is gone", there, exactly(one.sender not in begun))
     place.start_smapd()
     wait_cleared(place)
     done = gate.done()
