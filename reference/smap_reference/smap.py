@@ -38,9 +38,8 @@ DIALOGUE
     HELO, EHLO (no extensions are offered), MAIL, RCPT, DATA, RSET, NOOP, VRFY (252), QUIT. Commands end with CRLF;
     a line that ends with a bare LF is refused (500), whatever it says. Addresses are printable ASCII without
     quotes, blanks or commas, and begin with nothing that a mailer could take for an option, a program or a
-    file; others are refused (553). A web browser's request (GET, POST…) ends the session (421), for its body may
-    hold commands. A source route is stripped. DATA ends at CRLF . CRLF and nowhere else.
-
+    file; others are refused (553). A web browser's request (GET, POST…), however long its path is, ends the session
+    (421), for its body may hold commands. A source route is stripped. DATA ends at CRLF . CRLF and nowhere else.
     In the spool file lines end with LF; bare CR, bare LF and NUL stay as they are. One Received: line is added.
 
 DIAGNOSTICS

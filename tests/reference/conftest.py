@@ -1,6 +1,7 @@
 """What the tests of the reference's processes share: an installation, a log daemon and a mailer of the test's own."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from own_log import Log
@@ -8,6 +9,14 @@ from own_mailer import Mailer
 from programs import Installation, installation
 
 StartSmapd = Callable[..., int]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spool directory with a baddir in it, as the working directory."""
+    (tmp_path / "bad").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

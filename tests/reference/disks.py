@@ -12,9 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from smap_reference.system import O_DIRECTORY, O_RDONLY
+
 HOW = ("once", "after", "and unlink", "for good")
+TEXT = b"FROM a\nRCPT b\nBODY\nhello\n"
+SYNC_SPOOL = [("open", ".", O_RDONLY | O_DIRECTORY), ("fsync",), ("close",)]
+SYNC_BADDIR = [("open", "bad", O_RDONLY | O_DIRECTORY), ("fsync",), ("close",)]
 PATH_CALLS = {"open", "lstat", "unlink", "link", "rename", "listdir"}
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
+
+
+def put(name: str, text: bytes = TEXT, mode: int = 0o755) -> Path:
+    """A file in the working directory, whole unless its mode says otherwise."""
+    path = Path(name)
+    path.write_bytes(text)
+    path.chmod(mode)
+    return path
 
 
 class Watched:

@@ -129,9 +129,9 @@ class Installation:
         if self._is_measured:
             self._end_gently()
         for process in self._started:
-            with contextlib.suppress(ProcessLookupError):
-                for pid in (process.pid, *below(process.pid)):
-                    os.kill(pid, signal.SIGKILL)
+            # One that was waited for has no number any more; it may be somebody else's.
+            for pid in stopped(process.pid) if process.poll() is None else []:
+                os.kill(pid, signal.SIGKILL)
             process.wait()
         if self._is_measured:
             measured.collect(self.root / "lib")
@@ -150,13 +150,30 @@ class Installation:
                 process.wait(GENTLE_S_MAX)
 
 
+def stopped(pid: int) -> list[int]:
+    """The process and all that descend from it, each stopped before its children are looked for, so that none is born
+    unseen. They can still be killed."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        return []
+    until("a process to stop", lambda: state(pid) in ("T", "t", "Z", ""))
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    found = children.read_text(encoding="ascii").split() if children.exists() else []
+    return [pid, *(below_it for child in found for below_it in stopped(int(child)))]
+
+
+def state(pid: int) -> str:
+    """The letter of the process's state; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def is_running(pid: int) -> bool:
     """Whether the process has not ended yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return state(pid) not in ("", "Z")
 
 
 def below(pid: int) -> list[int]:
