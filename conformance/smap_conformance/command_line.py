@@ -52,9 +52,11 @@ class Choices:
 
 
 def pytest_line(choices: Choices, report: Path, workers: str | None) -> list[str]:
-    """The command that `run` stands for. No configuration file of the place where it is run has a say in it."""
+    """The command that `run` stands for. Nothing of the place where it is run has a say in it:
+    no configuration file, and no conftest.py, which pytest would execute.
+    """
     line = [sys.executable, "-m", "pytest", "--pyargs", "smap_conformance", "-c", os.devnull, "--rootdir=."]
-    line += ["-p", "no:cacheprovider", *choices.as_pytest_options(), "--smap-report", str(report)]
+    line += ["-p", "no:cacheprovider", "--noconftest", *choices.as_pytest_options(), "--smap-report", str(report)]
     return [*line, "-n", workers] if workers else line
 
 

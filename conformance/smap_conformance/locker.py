@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from smap_conformance import offspring
 from smap_conformance.expect import not_measured
 from smap_conformance.mailer import BASE_INTERPRETER
 from smap_conformance.place import Place
@@ -42,7 +44,7 @@ class Locker:
         with self._process as process:  # closes its pipes and collects it
             assert process.stdin is not None
             process.stdin.close()
-            if self.first == "waiting":
+            if self.first.startswith("waiting"):
                 process.kill()
 
 
@@ -59,12 +61,16 @@ def held(place: Place, kinds: Collection[str], path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waiting(place: Place, kinds: Collection[str], path: Path) -> Iterator[Locker]:
-    """Wait for these kinds of lock; its next line is the mode that the file had when it got them."""
+def waiting(place: Place, kinds: Collection[str], path: Path, holder: int) -> Iterator[Locker]:
+    """Wait for these kinds of lock that `holder` has; the next line is the file's mode when they were all free."""
     locker = Locker(place, "await", kinds, path)
     try:
-        if locker.first != "waiting":
+        word, _, cpu = locker.first.partition(" ")
+        if word != "waiting":
             raise RuntimeError(f"nobody waits for a lock on {path.name}: see the traceback of the program")
+        for pid in (holder, *offspring.descendants(holder)):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(pid, {int(cpu)} if cpu else os.sched_getaffinity(0))
         yield locker
     finally:
         locker.end()

@@ -38,13 +38,15 @@ def program() -> str:
     return str(Path(sys.executable).with_name("smaplab"))
 
 
-def judge(directory: Path, *options: object, environment: dict[str, str] | None = None) -> Judged:
+def judge(directory: Path, *options: object) -> Judged:
     """`smaplab run OPTIONS --report DIRECTORY/report`."""
     report = directory / "report"
+    caches = {"PYTHONPYCACHEPREFIX": str(directory.parent / "compiled")}  # or each run compiles the suite again
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     run = subprocess.run(
         [program(), "run", *map(str, options), "--report", str(report)],
         capture_output=True, text=True, check=False, timeout=WAIT_S_MAX, cwd=directory,
-        env={**os.environ, "COLUMNS": "200", **(environment or {})},
+        env={**inherited, **caches, "COLUMNS": "200"},
     )  # fmt: skip
     results = report / "results.json"
     found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}

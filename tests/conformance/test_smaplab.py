@@ -55,6 +55,15 @@ def test_an_unknown_case_is_a_mistake_too(tmp_path: Path, root: None) -> None:
     assert run.stderr.splitlines() == ["smaplab: --case: no case bad::no_such_case: a failure names its case"]
 
 
+def test_nothing_of_the_place_where_it_is_run_has_a_say(tmp_path: Path, root: None) -> None:
+    for folder in (tmp_path, tmp_path / "tests"):
+        folder.mkdir(exist_ok=True)
+        (folder / "conftest.py").write_text("raise RuntimeError('executed')\n", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
+    judged = judge(tmp_path, "--case", SANITY)
+    assert judged.status == 0, judged.text
+
+
 def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
     judged = judge(tmp_path, "--only", "SCAN-02", "--case", SANITY)
     assert judged.status == 0, judged.text

@@ -162,6 +162,18 @@ def test_time_moves_only_when_everybody_waits() -> None:
     assert hung.clock_s > 3600
 
 
+def test_a_mailer_that_ends_at_the_last_moment_is_killed_or_not() -> None:
+    """Both wake at the same instant: who goes first decides, and in either case the message is kept or delivered."""
+    late = mailer.first(1, mailer.Behaviour("is late", lingers_s=10.0))
+    wanted = replace(ONE_MESSAGE, mailer=late, clauses=("mailertime 10",))
+    statuses = set()
+    for choice in Exhaustive(0):
+        finished = play(wanted, choice)
+        assert delivered(finished.history) == [client.BODY]
+        statuses.add(tuple(end.status for end in mailed(finished.history)))
+    assert statuses == {(0,), (-9, 0)}
+
+
 def test_a_timeout_lets_the_silent_go() -> None:
     finished = play(NAMED["a client that stalls in the body"])
     assert codes(finished.history)[-1] == 421
@@ -266,6 +278,7 @@ def test_a_schedule_where_two_smapd_race_for_a_file() -> None:
     drawn = draw(finished.history, width=180)
     assert drawn.count("flock exclusive A") == 3  # smap's, the winner's, and the copy's of the same open file
     assert drawn.count("flock EAGAIN A") == 1
+    assert "A 755 193B flock 104, fcntl 104" in drawn  # the copy's alone: it has the open file of smapd 102
     header = next(line for line in drawn.splitlines() if "smapd" in line and "#" in line)
     assert header.split()[1:9] == ["smap", "101", "smapd", "102", "smapd", "103", "copy", "104"]
     replayed = run(NAMED["two smapd"], REFERENCE, Replayed(finished.decisions))

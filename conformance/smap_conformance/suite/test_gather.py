@@ -230,7 +230,8 @@ def test_who_gets_the_lock_finds_the_mark(place: Place) -> None:
         files = [file for file in new_files(place, known) if file.locks]
         if not files:
             not_measured(UNSEEN if not new_files(place, known) else "no lock was there to be waited for: see GATHER-04")
-        with waiting(place, files[0].locks - {"ofd"} or {"fcntl"}, place.spool / files[0].name) as locker:
+        kinds = {"fcntl" if kind == "ofd" else kind for kind in files[0].locks}
+        with waiting(place, kinds, place.spool / files[0].name, session.pid) as locker:
             session.send(b".\r\n")
             expect("reply to the end of data", session.reply(), OK)
             if number == 5:

@@ -185,7 +185,7 @@ REFUSALS: dict[str, tuple[Callable[[Session], None], tuple[str, ...]]] = {
     "a recipient over maxrecip": (recipients, ("recipient", "maxrecip", "third@localhost")),
     "a message over maxbytes": (size, ("too large", "too big", "too long", "size", "maxbytes", "limit", "exceed")),
     "the time-out": (silence, ("time", "idle")),
-    "a client that went away": (gone, ("reset", "lost", "gone", "closed", "disconnect", "drop", "eof", "hang")),
+    "a client that went away": (gone, ("reset", "lost", "gone", "closed", "disconnect", "eof", "hang")),
 }  # fmt: skip
 
 
