@@ -147,6 +147,7 @@ def _relevant(
 
 def hint(history: History, state: CrashState, violations: tuple[Violation, ...]) -> str:
     """What would make the state impossible; "" where nothing was found."""
+    words = Wording(history)
     for each in violations:
         early = each.event
         if early < 0 or not state.omitted:
@@ -159,7 +160,7 @@ def hint(history: History, state: CrashState, violations: tuple[Violation, ...])
             for inode in _syncable(effect):
                 if not helps(history, state, Fsync(0, "", inode), early):
                     continue
-                told = f"operation {effect.event} needs an fsync of {Wording(history).file(inode)} before operation {early}"
+                told = f"operation {effect.event} needs an fsync of {words.file(inode)} before operation {early}"
                 weak = not effect.directory and not helps(history, state, Fsync(0, "", inode, data_only=True), early)
                 return told + (f"; fdatasync is not enough on {state.model}" if weak else "")
     return ""

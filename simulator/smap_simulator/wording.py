@@ -48,16 +48,20 @@ class Wording:
                 self._directories |= {event.inode} if isinstance(event, Mkdir) else set()
                 kind = type(event).__name__.lower()
                 return f"{kind} {self._name(event.inode, event.directory, event.name)} {event.mode:o}"
+            case Link(inode=inode):
+                return f"link {self._path(inode)} {self._name(inode, event.directory, event.name)}"
+            case Rename(inode=inode):
+                old = self._name(inode, event.directory, event.name)
+                return f"rename {old} {self._name(inode, event.new_directory, event.new_name)}"
+            case _:
+                return self._changes(event)
+
+    def _changes(self, event: Event) -> str:
+        match event:
             case Write(inode=inode):
                 return f"write {self._path(inode)} {len(event.data)} B at {event.offset_bytes}"
             case Chmod(inode=inode):
                 return f"chmod {self._path(inode)} {event.mode:o}"
-            case Link(inode=inode):
-                old = self._path(inode)
-                return f"link {old} {self._name(inode, event.directory, event.name)}"
-            case Rename(inode=inode):
-                old = self._name(inode, event.directory, event.name)
-                return f"rename {old} {self._name(inode, event.new_directory, event.new_name)}"
             case Unlink(directory=directory):
                 return f"unlink {self._paths.get(directory, '')}/{event.name}".replace(" /", " ")
             case _:
