@@ -21,7 +21,19 @@ from dataclasses import dataclass
 from smap_simulator.contents import Bad, Bounds, Contents, spread, stale
 from smap_simulator.effect import Effect, Kind
 from smap_simulator.factor import Choice, choices, clusters
-from smap_simulator.history import Event, Exit, Failed, Fsync, History, MailerEnd, MailerStart, Reply, Syncfs, Write
+from smap_simulator.history import (
+    Event,
+    Exit,
+    Failed,
+    Fsync,
+    History,
+    MailerEnd,
+    MailerStart,
+    Operation,
+    Reply,
+    Syncfs,
+    Write,
+)
 from smap_simulator.image import Image
 from smap_simulator.models import MODELS
 from smap_simulator.pending import SYNCS, Pending, Tracker
@@ -86,6 +98,14 @@ class Crashes:
     def pending(self, cut: int) -> Pending:
         """What is open at a cut."""
         return self._at(cut)[0]
+
+    def contents(self, cut: int) -> Contents:
+        """The bytes that are open at a cut."""
+        return self._at(cut)[1]
+
+    def changes(self, number: int) -> bool:
+        """Whether an event changes what the disk holds."""
+        return isinstance(self.history.events[number], Operation)
 
     def choices(self, cut: int, bounds: Bounds = Bounds()) -> Iterator[Choice]:  # noqa: B008 - a frozen value
         """Every choice at a cut; the one with everything durable comes first. Torn writes are not among them."""
