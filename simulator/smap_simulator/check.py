@@ -40,6 +40,8 @@ SENTENCES = {
     "SCAN-02": "a whole message lies in the spool, and smapd leaves it there",
     "SCAN-03": "a message was given to the mailer while somebody else held its lock",
     "SCAN-05": "a message was given to the mailer, or delivered twice, without a lock that keeps others out",
+    "FAULT-04": "a program let an exception go and ended",
+    "SCAN-01": "the programs came to no end",
 }
 
 

@@ -8,8 +8,14 @@ be found exactly once, so a mutant cannot outlive the code that it was made for.
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from smap_simulator import programs
+from smap_simulator.programs import Programs
 
 
 class MutantError(ValueError):
@@ -38,6 +44,20 @@ def apply(mutant: Mutant, package: Path, directory: Path) -> Path:
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / f"{mutant.module}.py").write_text(source.replace(mutant.snippet, mutant.instead), encoding="utf-8")
     return copy
+
+
+@contextmanager
+def loaded(name: str) -> Iterator[Programs]:
+    """The programs of a mutant, or with "" those of the reference. MutantError when it does not fit."""
+    if not name:
+        yield programs.load()
+        return
+    with tempfile.TemporaryDirectory(prefix="smaplab-mutant-") as directory:
+        variant = programs.load(apply(named(name), programs.reference_directory(), Path(directory)))
+        try:
+            yield variant
+        finally:
+            programs.unload(variant)
 
 
 _SYNC_DATA = "self._disk.fsync(self._fd)  # G1 whole: the mark can never name less than the whole message\n"
