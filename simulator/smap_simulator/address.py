@@ -24,7 +24,7 @@ from smap_simulator import scenario
 from smap_simulator.choice import Choice, Replayed, Seeded, Undisturbed
 from smap_simulator.client import HalfClose, Reset
 from smap_simulator.fault import ANY_CALL, Effect, Fault
-from smap_simulator.mailer import Script
+from smap_simulator.mailer import Input, Script
 from smap_simulator.programs import Programs
 from smap_simulator.scenario import Scenario
 from smap_simulator.world import Finished, run
@@ -106,8 +106,10 @@ class Address:
         return run(self.to_scenario(), programs, self.choice())
 
     def mailer_after(self) -> Script:
-        """The mailer of the machine that comes up again."""
-        return Script() if self.then_accepts else SCENARIOS[self.scenario].mailer
+        """The mailer of the machine that comes up again. One that does not read its input could tell nothing of it."""
+        script = SCENARIOS[self.scenario].mailer
+        reads = all(rule.behaviour.reads is Input.ALL and not rule.behaviour.hangs for rule in script.rules)
+        return script if reads and not self.then_accepts else Script()
 
     @property
     def accepts_after(self) -> bool:

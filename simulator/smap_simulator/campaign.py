@@ -36,12 +36,11 @@ CRASHED = (
     "permanent failure, its name taken in baddir",
     "permanent failure, baddir inside the spool directory",
     "permanent failure, no baddir",
-    "the second part of the recipients is kept",
     "a reset in the middle of the body",
     "over maxbytes",
     "odd files in the spool directory",
 )
-SHALLOW = ("a message of several blocks", "the second part of the recipients is kept", "two sessions at once")
+SHALLOW = ("a message of several blocks", "two sessions at once")
 REFUSING = ("permanent failure", "permanent failure, no baddir", "temporary failure, then success")
 SCHEDULED = (("two smapd", 1), ("one message", 2), ("permanent failure", 1))
 SEEDED = ("two smapd", "two smapd, two sessions", "two sessions at once", "permanent failure")

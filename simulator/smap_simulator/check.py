@@ -123,6 +123,10 @@ class Case:
         node = self.pasts[0].history.start.nodes.get(inode)
         return node.data if node else None
 
+    def recipients(self, message: str) -> tuple[str, ...]:
+        """To whom a message was sent."""
+        return next((past.messages[message].recipients for past in self.pasts if message in past.messages), ())
+
     def accepted(self, message: str) -> frozenset[str]:
         """The recipients for whom the mailer took a message before the last cut."""
         return _taken([each for past in self.pasts for each in past.deliveries], message)
@@ -208,7 +212,7 @@ def partial(case: Case) -> Iterator[Violation]:
             continue
         if not each.message and all(past.whole(each.inode) is None for past in case.pasts):
             continue  # it lay in the spool before anybody was watched
-        detail = f"it got {each.form.value}, for {' '.join(sorted(each.recipients)) or 'nobody'}"
+        detail = f"it got {each.form.value}, for {_some(sorted(each.recipients)) or 'nobody'}"
         yield Violation(PARTIAL, "CRASH-05", each.message, case.last.marked_at(each.inode), detail)
 
 
@@ -231,8 +235,16 @@ def duplicate(case: Case) -> Iterator[Violation]:
             past, delivery = _last_delivery(case, message)
             over = past.over_at(delivery.owner, delivery.event)
             allowed = _allowed_again(past, delivery, over)
+            if not case.accepted(message) >= set(case.recipients(message)):
+                allowed = allowed or "the crash fell before the other part of its recipients was accepted"
             event = over if past is case.last else -1
-            yield Violation(DUPLICATE, "CRASH-07", message, event, f"to {' '.join(sorted(again))}", allowed)
+            yield Violation(DUPLICATE, "CRASH-07", message, event, f"to {_some(sorted(again))}", allowed)
+
+
+def _some(recipients: list[str]) -> str:
+    """A few of them."""
+    more = f" and {len(recipients) - 3} more" if len(recipients) > 3 else ""
+    return " ".join(recipients[:3]) + more
 
 
 def _last_delivery(case: Case, message: str) -> tuple[Past, Delivery]:

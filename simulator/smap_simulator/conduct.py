@@ -6,6 +6,7 @@ all that hold in every run; `complete` is for runs in which nothing was made to 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 
 from smap_simulator.check import BADDIR, Case, Violation, lost, mark, stuck
@@ -106,7 +107,7 @@ def promise(past: Past) -> Iterator[Violation]:
             yield Violation(PROMISE, "GATHER-07", each.message, each.event)
         for it in before[made:]:
             is_its = isinstance(it, Failed) and it.process == process and it.inode in (each.inode, spool, 0)
-            if isinstance(it, Failed) and is_its and it.call in MAKES_DURABLE:
+            if isinstance(it, Failed) and is_its and it.call in MAKES_DURABLE and it.errno != errno.EINTR:
                 yield Violation(PROMISE, "CRASH-08", each.message, each.event, it.describe())
 
 

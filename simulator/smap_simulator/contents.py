@@ -133,9 +133,10 @@ def spread(items: Sequence[T], most: int) -> list[T]:
     return [items[at] for at in sorted({round(number * last / (most - 1)) for number in range(most)})]
 
 
-def stale(size_bytes: int) -> bytes:
-    """Garbage: looks like text that belongs to somebody else."""
-    return (_STALE * (size_bytes // len(_STALE) + 1))[:size_bytes]
+def stale(offset_bytes: int, size_bytes: int) -> bytes:
+    """Garbage: looks like text that belongs to somebody else. Depends on the place, not on the size of blocks."""
+    skip = offset_bytes % len(_STALE)
+    return (_STALE * (size_bytes // len(_STALE) + 2))[skip : skip + size_bytes]
 
 
 def union(masks: Sequence[int]) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from smap_simulator.contents import Bad, Bounds, Contents, spread, stale
 from smap_simulator.effect import Effect, Kind
-from smap_simulator.factor import Choice, choices, clusters
+from smap_simulator.factor import Choice, choices
 from smap_simulator.history import (
     Event,
     Exit,
@@ -148,7 +148,7 @@ class Crashes:
         pending, _ = self._at(cut)
         durable, bad = choice
         bits, tokens = "", []
-        for cluster in clusters(pending):
+        for cluster in pending.clusters:
             left = [group for group in cluster if not durable >> group & 1]
             bits += "0" if left else "1"
             if left and len(left) < len(cluster):
@@ -197,7 +197,7 @@ class Crashes:
             if each.look == "g":
                 effects = [pending.effects[at] for at in contents.omitted(each)]
                 start, end = effects[0].number, max(effect.number + len(effect.data) for effect in effects)
-                platter.overwrite(each.inode, start, stale(end - start))
+                platter.overwrite(each.inode, start, stale(start, end - start))
         left = tuple(effect for at, effect in enumerate(pending.effects) if at in omitted)
         kept = tuple(effect for at, effect in enumerate(pending.effects) if at not in omitted)
         return CrashState(self.name(cut, choice), self.model.name, cut, platter.image(), self.said(cut), left, kept)
@@ -227,7 +227,7 @@ class Crashes:
 
     def _choice(self, id_: str, cut: int, bits: str, tokens: Sequence[str]) -> Choice:
         pending, contents = self._at(cut)
-        found = clusters(pending)
+        found = pending.clusters
         if len(bits) != len(found):
             raise IdError(f"{id_}: {len(found)} operations are open at that cut, and the id has {len(bits)} of them")
         durable = sum(1 << group for bit, cluster in zip(bits, found, strict=True) if bit == "1" for group in cluster)
@@ -249,7 +249,7 @@ class Crashes:
 
     def _stopped(self, id_: str, pending: Pending, place: str, durable: int) -> int:
         """The groups of a write that is durable only up to a block."""
-        for cluster in clusters(pending):
+        for cluster in pending.clusters:
             for number, group in enumerate(cluster):
                 effect = pending.effects[pending.groups[group][0]]
                 if f"{effect.event}.{effect.block}" == place and len(cluster) > 1 and not durable >> group & 1:

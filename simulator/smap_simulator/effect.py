@@ -17,7 +17,7 @@ the inode that a crash could show. An inode comes into being with its first name
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from smap_simulator.history import Chmod, Chown, Create, Event, Link, Mkdir, Rename, Truncate, Unlink, Write
@@ -123,6 +123,19 @@ class Stored:
     data: bytes
 
 
+class _Touched:
+    """A `Stored` that is being changed."""
+
+    __slots__ = ("data", "gid", "kind", "mode", "size_bytes", "uid")
+
+    def __init__(self, stored: Stored) -> None:
+        self.kind, self.mode, self.uid, self.gid = stored.kind, stored.mode, stored.uid, stored.gid
+        self.size_bytes, self.data = stored.size_bytes, bytearray(stored.data)
+
+    def stored(self) -> Stored:
+        return Stored(self.kind, self.mode, self.uid, self.gid, self.size_bytes, bytes(self.data))
+
+
 class Platter:
     """What is durable, and what becomes of it as effects are applied to it. `copy` is cheap: values are shared."""
 
@@ -130,7 +143,7 @@ class Platter:
 
     def __init__(self, nodes: dict[int, Stored], names: dict[int, dict[str, int]]) -> None:
         self._nodes, self._names = nodes, names
-        self._touched: dict[int, bytearray] = {}  # bytes of files that this platter, and no copy of it, has changed
+        self._touched: dict[int, _Touched] = {}  # inodes that this platter, and no copy of it, has changed
 
     @classmethod
     def of(cls, image: Image) -> Platter:
@@ -149,7 +162,7 @@ class Platter:
 
     def size_of(self, inode: int) -> int:
         """The durable size; 0 where there is no such inode."""
-        found = self._nodes.get(inode)
+        found = self._touched.get(inode) or self._nodes.get(inode)
         return found.size_bytes if found else 0
 
     def named(self, directory: int, name: str) -> int:
@@ -180,18 +193,19 @@ class Platter:
         elif effect.kind == Kind.DATA:
             self.overwrite(effect.inode, effect.number, effect.data)
         elif effect.kind == Kind.SIZE:
-            if effect.number < self._nodes[effect.inode].size_bytes:
-                del self._bytes(effect.inode)[effect.number :]
-            self._nodes[effect.inode] = replace(self._nodes[effect.inode], size_bytes=effect.number)
+            found = self._touch(effect.inode)
+            if effect.number < found.size_bytes:
+                del found.data[effect.number :]
+            found.size_bytes = effect.number
         elif effect.owner is not None:
-            uid, gid = effect.owner
-            self._nodes[effect.inode] = replace(self._nodes[effect.inode], uid=uid, gid=gid)
+            found = self._touch(effect.inode)
+            found.uid, found.gid = effect.owner
         else:
-            self._nodes[effect.inode] = replace(self._nodes[effect.inode], mode=effect.number)
+            self._touch(effect.inode).mode = effect.number
 
     def overwrite(self, inode: int, offset_bytes: int, data: bytes) -> None:
         """Put bytes on the platter, without a word about the size."""
-        found = self._bytes(inode)
+        found = self._touch(inode).data
         if len(found) < offset_bytes:
             found.extend(bytes(offset_bytes - len(found)))
         found[offset_bytes : offset_bytes + len(data)] = data
@@ -208,13 +222,13 @@ class Platter:
                 nodes[inode] = Node(stored.kind, stored.mode, data, entries, stored.uid, stored.gid)
         return Image(nodes)
 
-    def _bytes(self, inode: int) -> bytearray:
+    def _touch(self, inode: int) -> _Touched:
         found = self._touched.get(inode)
         if found is None:
-            found = self._touched[inode] = bytearray(self._nodes[inode].data)
+            found = self._touched[inode] = _Touched(self._nodes[inode])
         return found
 
     def _settle(self) -> None:
-        for inode, data in self._touched.items():
-            self._nodes[inode] = replace(self._nodes[inode], data=bytes(data))
+        for inode, touched in self._touched.items():
+            self._nodes[inode] = touched.stored()
         self._touched.clear()

@@ -191,7 +191,7 @@ class Lab:
                     self._cut_again(address, past, state, again.history, model, result)
         result.counts["distinct states"] += len(seen)
 
-    def _cut_again(
+    def _cut_again(  # noqa: PLR0913, PLR0917 - what the first crash was, and where to count
         self, address: Address, past: Past, state: CrashState, history: History, model: str, result: Result
     ) -> None:
         """A crash in the recovery from a crash."""
@@ -205,7 +205,7 @@ class Lab:
                     self._recover(address, history, second, result, (past,), f"{state.id}/")
         result.counts["distinct states in recoveries"] += len(seen)
 
-    def _recover(
+    def _recover(  # noqa: PLR0913, PLR0917 - the same
         self,
         address: Address,
         history: History,

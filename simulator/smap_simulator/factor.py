@@ -163,7 +163,7 @@ class _View:
     def _elements(self, places: int) -> list[tuple[int, int]]:
         """The groups as (bits, needed bits); of a write of very many blocks some neighbours are taken as one."""
         found: list[tuple[int, int]] = []
-        for cluster in clusters(self._pending):
+        for cluster in self._pending.clusters:
             if not self._part.groups >> cluster[0] & 1:
                 continue
             ends = set(spread(cluster, places))
@@ -176,18 +176,3 @@ class _View:
                     found.append((bits, needs & self._part.groups & ~bits))
                     taken = []
         return found
-
-
-def clusters(pending: Pending) -> list[tuple[int, ...]]:
-    """The groups as a person counts them: all blocks of one write are one, every other group is one by itself."""
-    found: list[list[int]] = []
-    before = -1
-    for group, members in enumerate(pending.groups):
-        effect = pending.effects[members[0]]
-        is_write = effect.kind == Kind.DATA or effect.by_write
-        if is_write and before == effect.event:
-            found[-1].append(group)
-        else:
-            found.append([group])
-        before = effect.event if is_write else -1
-    return [tuple(cluster) for cluster in found]

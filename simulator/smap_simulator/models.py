@@ -150,7 +150,7 @@ PROCESS_CRASH = Model(
     volatile=Rule(
         False, "Each completed call is in effect. A write in flight may have taken any first part of its bytes.", ()
     ),
-    unit_bytes=Rule(1, "A SIGKILL tears a write at any byte.", ()),
+    unit_bytes=Rule(1 << 30, "A completed write is one piece; a SIGKILL tears the one in flight at any byte.", ()),
     order=Rule(Order.EVERYTHING, "The page cache knows one order, that of the calls.", ()),
     size=Rule(Size.IN_LOG, "Size and bytes are one in the page cache.", ()),
     unwritten=Rule(Unwritten.NEVER, "Nobody reads what was not written.", ()),

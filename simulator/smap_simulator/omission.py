@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from smap_simulator.crash import SAID, Crashes, CrashState
-from smap_simulator.factor import Choice, clusters
+from smap_simulator.factor import Choice
 from smap_simulator.history import Event, Exit, Failed, Fsync, Syncfs
 from smap_simulator.pending import SYNCS, Pending
 
@@ -58,7 +58,7 @@ def _less(crashes: Crashes, cut: int, choice: Choice) -> Iterator[Choice]:
 
 def _steps(pending: Pending, durable: int) -> Iterator[tuple[int, ...]]:
     """Groups to make durable: whole operations, then of a write that is not all there the next block."""
-    for cluster in clusters(pending):
+    for cluster in pending.clusters:
         left = tuple(group for group in cluster if not durable >> group & 1)
         if left:
             yield left

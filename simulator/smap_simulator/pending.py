@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from smap_simulator.effect import Effect, Kind, Place, Platter, effects_of
 from smap_simulator.history import Event, Failed, Fsync, History, Syncfs
@@ -25,7 +26,7 @@ LOSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pending:
     """What is open at one cut.
 
@@ -40,6 +41,21 @@ class Pending:
     groups: tuple[tuple[int, ...], ...]
     needs: tuple[int, ...]
     loose: dict[Place, tuple[int, ...]]
+
+    @cached_property
+    def clusters(self) -> tuple[tuple[int, ...], ...]:
+        """The groups as a person counts them: all blocks of one write are one, every other group is one by itself."""
+        found: list[list[int]] = []
+        before = -1
+        for group, members in enumerate(self.groups):
+            effect = self.effects[members[0]]
+            is_write = effect.kind == Kind.DATA or effect.by_write
+            if is_write and before == effect.event:
+                found[-1].append(group)
+            else:
+                found.append([group])
+            before = effect.event if is_write else -1
+        return tuple(tuple(cluster) for cluster in found)
 
     @property
     def all(self) -> int:
