@@ -10,25 +10,29 @@ import difflib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from smap_simulator import campaign, history
-from smap_simulator.address import SCENARIOS, AddressError
+from smap_simulator.address import SCENARIOS, AddressError, parse
 from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.crash import IdError
 from smap_simulator.history import HistoryError
 from smap_simulator.models import MODELS
-from smap_simulator.mutants import MUTANTS, MutantError
+from smap_simulator.mutants import MUTANTS, Mutant, MutantError
 from smap_simulator.replay import Replayed
 from smap_simulator.replay import replay as replay_address
+from smap_simulator.trial import Trial, hold
 
 from smap_conformance.survey import Survey
 
@@ -150,15 +154,14 @@ def carry_out(plan: Plan, jobs: int) -> Survey:
     started = time.monotonic()
     early = bool(plan.mutant)
     with progress() as bar:
-        row = bar.add_task("", total=None, states=0, violations=0, rate="")
+        row = bar.add_task("", total=None, told="tasks")
 
         def tell(done: int, total: int, totals: Totals) -> None:
             sums = totals.sums
             states = sums["states"] + sums["states in recoveries"]
             rate = f"{states / max(time.monotonic() - started, 0.001):.0f}/s"
-            bar.update(
-                row, completed=done, total=total, states=states, violations=sums["violations"], rate=rate, refresh=True
-            )
+            told = f"tasks  {states} states  {rate}  {sums['violations']} violations"
+            bar.update(row, completed=done, total=total, told=told)
 
         totals = campaign.run(plan, jobs=jobs, progress=tell, stop_early=early)
     seconds = time.monotonic() - started
@@ -167,12 +170,12 @@ def carry_out(plan: Plan, jobs: int) -> Survey:
 
 
 def progress() -> Progress:
-    """Tasks, states, violations and rate, on stderr, and only where somebody is looking."""
+    """How far it is, on stderr, and only where somebody is looking."""
     console = Console(stderr=True)
     return Progress(
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tasks  {task.fields[states]} states  {task.fields[rate]}  {task.fields[violations]} violations"),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -250,4 +253,64 @@ def show_replay(found: Replayed) -> None:
         sys.stdout.write(found.plain())
 
 
-COMMANDS = (simulate, replay)
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1, callback=known("mutant", MUTANT_NAMES))
+@jobs_option
+def mutants(names: tuple[str, ...], jobs: int) -> None:
+    """Break the reference on purpose, and see whether each mutant is found by the guarantee that it breaks."""
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    tried: dict[str, tuple[Trial, float]] = {}
+    with failures_told(), progress() as bar:
+        row = bar.add_task("", total=len(chosen), told="mutants")
+        for trial, seconds in trials(chosen, jobs):
+            tried[trial.mutant.name] = (trial, seconds)
+            bar.advance(row)
+    console = Console()
+    console.print(table_of_mutants([tried[mutant.name] for mutant in chosen]))
+    alive = [mutant.name for mutant in chosen if tried[mutant.name][0].found is None]
+    told = f"{len(chosen) - len(alive)} of {len(chosen)} mutants found by the guarantee that they break"
+    style = "bold red" if alive else "bold green"
+    console.print(Text(told + (f"; not found: {', '.join(alive)}" if alive else ""), style), soft_wrap=True)
+    raise click.exceptions.Exit(int(bool(alive)))
+
+
+def trials(chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Trial, float]]:
+    """Each mutant's trial with its seconds, in the order in which they are over."""
+    if jobs == 1:
+        yield from map(timed_trial, chosen)
+        return
+    with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
+        for future in as_completed([pool.submit(timed_trial, mutant) for mutant in chosen]):
+            yield future.result()
+
+
+def timed_trial(mutant: Mutant) -> tuple[Trial, float]:
+    """In a process of the pool."""
+    started = time.monotonic()
+    trial = hold(mutant)
+    return trial, time.monotonic() - started
+
+
+def table_of_mutants(rows: Iterable[tuple[Trial, float]]) -> Table:
+    """Mutant, guarantee, where it was found, and the least that must be lost to see it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("mutant", "breaks", "found under", "seconds", "the least omission"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "seconds" else "left")
+    for trial, seconds in rows:
+        if trial.found is None:
+            found = Text(f"LIVES (found only by {' '.join(trial.others)})" if trial.others else "LIVES", "bold red")
+        else:
+            found = Text(f"{trial.found.rule} {' '.join(trial.models) or address_of(trial)}")
+        cells = [Text(trial.mutant.name), Text(trial.mutant.breaks), found, Text(f"{seconds:.1f}")]
+        table.add_row(*cells, Text(trial.minimal))
+    return table
+
+
+def address_of(trial: Trial) -> str:
+    """What the run of a finding has that the plain scenario has not: its fault, its seed."""
+    assert trial.found is not None
+    run = parse(trial.found.address.partition("/")[0])
+    return str(replace(run, mutant="")).partition("+")[2] or run.scenario
+
+
+COMMANDS = (simulate, replay, mutants)

@@ -108,7 +108,9 @@ class Survey:
 
 def coverage(totals: Totals) -> Table:
     """A row for each chapter, and their sum."""
-    table = Table(title="what was tried", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title="what was tried", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("chapter")
     for heading, _ in COLUMNS:
         table.add_column(heading, justify="right")

@@ -24,7 +24,7 @@ class MutantError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`snippet` of the module becomes `instead`. `breaks` is the word of the guarantee (see `check`) that finds it.
+    """`snippet` of the module becomes `instead`. `breaks` is the word of the guarantee (see `check` and `conduct`) that finds it.
 
     `where` is the address (without the mutant) of a run that shows it soon, and `model` what that run's crashes are
     of: "" where it needs none. A fault is swept from there on, and so is a seed.
@@ -237,17 +237,17 @@ MUTANTS: tuple[Mutant, ...] = (
         model="strict-posix",
     ),
     Mutant(
-        "not-held", "spool", f"{_HELD}", "pass\n", "LOST",
+        "not-held", "spool", f"{_HELD}", "pass\n", "BADDIR",
         "between the rename and the fsync of baddir a disk without a journal has neither name",
         where="permanent-failure", model="ext2",
     ),
     Mutant(
-        "no-fsync-of-baddir", "spool", _THERE, "pass\n", "LOST",
+        "no-fsync-of-baddir", "spool", _THERE, "pass\n", "BADDIR",
         "the name that held the message goes before the new one is there",
         where="permanent-failure", model="strict-posix",
     ),
     Mutant(
-        "no-fsync-of-the-spool", "spool", _NOT_HERE, "pass\n", "BACK",
+        "no-fsync-of-the-spool", "spool", _NOT_HERE, "pass\n", "BADDIR",
         "what was set aside comes back to the spool",
         where="permanent-failure", model="strict-posix",
     ),
@@ -268,7 +268,8 @@ MUTANTS: tuple[Mutant, ...] = (
         where="permanent-failure-its-name-taken-in-baddir",
     ),
     Mutant(
-        "unreadable-is-delivered", "smapd", 'return ASIDE, f"heading: {error}"', 'return DELIVERED, f"{error}"', "LOST",
+        "unreadable-is-delivered", "smapd", 'return ASIDE, f"heading: {error}"', 'return DELIVERED, f"{error}"',
+        "KEPT-AFTER-FAULT",
         "a heading that cannot be read is no reason to remove the file",
         where="odd-files-in-the-spool-directory",
     ),
