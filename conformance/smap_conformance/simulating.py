@@ -30,7 +30,7 @@ from smap_simulator.crash import IdError
 from smap_simulator.history import HistoryError
 from smap_simulator.models import MODELS
 from smap_simulator.mutants import MUTANTS, Mutant, MutantError
-from smap_simulator.replay import Replayed
+from smap_simulator.replay import COMMAND, Replayed
 from smap_simulator.replay import replay as replay_address
 from smap_simulator.trial import Trial, hold
 
@@ -267,6 +267,10 @@ def mutants(names: tuple[str, ...], jobs: int) -> None:
             bar.advance(row)
     console = Console()
     console.print(table_of_mutants([tried[mutant.name] for mutant in chosen]))
+    if names:
+        for mutant in chosen:
+            if minimal := tried[mutant.name][0].minimal:
+                console.print(Text(f"{COMMAND} {minimal}"), soft_wrap=True)
     alive = [mutant.name for mutant in chosen if tried[mutant.name][0].found is None]
     told = f"{len(chosen) - len(alive)} of {len(chosen)} mutants found by the guarantee that they break"
     style = "bold red" if alive else "bold green"
@@ -302,7 +306,7 @@ def table_of_mutants(rows: Iterable[tuple[Trial, float]]) -> Table:
         else:
             found = Text(f"{trial.found.rule} {' '.join(trial.models) or address_of(trial)}")
         cells = [Text(trial.mutant.name), Text(trial.mutant.breaks), found, Text(f"{seconds:.1f}")]
-        table.add_row(*cells, Text(trial.minimal))
+        table.add_row(*cells, Text(trial.minimal.partition("/")[2] or "no crash needed"))
     return table
 
 

@@ -24,8 +24,9 @@ class MutantError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`snippet` of the module becomes `instead`. `breaks` is the word of the guarantee (see `check` and `conduct`) that finds it.
+    """`snippet` of the module becomes `instead`. `breaks` is the word of the guarantee that finds it.
 
+    The words are those of `check` and `conduct`.
     `where` is the address (without the mutant) of a run that shows it soon, and `model` what that run's crashes are
     of: "" where it needs none. A fault is swept from there on, and so is a seed.
     """
