@@ -20,20 +20,20 @@ BLOCK_BYTES = 4096
 
 def content(number: int, size_bytes: int) -> bytes:
     """Bytes without a zero that show where they are from."""
-    line = b"write %d of the script....\n" % number
+    line = b"%d is the number of this write\n" % number
     return (line * (size_bytes // len(line) + 1))[:size_bytes]
 
 
 class Script:
     """Turns words into events. `run` may be called several times."""
 
-    def __init__(self, start: Image | None = None) -> None:
+    def __init__(self, start: Image | None = None, *, first_write: int = 1) -> None:
         self.start = start or spool_image()
         self.events: list[h.Event] = []
         self.process = 10
         self._next = max(self.start.nodes) + 1
         self._sizes: dict[int, int] = {}
-        self._writes = 0
+        self._writes = first_write - 1
         self._names: dict[tuple[int, str], int] = {
             (inode, name): named for inode, node in self.start.nodes.items() for name, named in node.entries.items()
         }
@@ -138,7 +138,7 @@ class Script:
 
 def script(text: str, *, before: str = "") -> h.History:
     """The history of a script. What `before` does has long been durable when it begins."""
-    start = live(Script().run(before).history()) if before else None
+    start = live(Script(first_write=101).run(before).history()) if before else None
     return Script(start).run(text).history()
 
 
