@@ -33,6 +33,7 @@ from smap_simulator.image import FILE, Image, Node
 
 MARK = 0o755
 _RECEIVED = re.compile(rb"Received:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE)
+_PART_OF_RECEIVED = re.compile(rb"Received:[^\n]*(?:\n[ \t][^\n]*)*\n?", re.IGNORECASE)
 
 
 class Form(StrEnum):
@@ -74,7 +75,7 @@ def form(read: bytes, message: Message) -> Form:
     rests = [read[head:] for head in heads]
     if any(rest in bodies for rest in rests):
         return Form.WHOLE
-    unread = _RECEIVED.match(read) is None and b"Received:".startswith(read[:9])  # cut within the Received: line
+    unread = b"Received:".startswith(read) or _PART_OF_RECEIVED.fullmatch(read)
     if unread or any(body.startswith(rest) for body in bodies for rest in rests):
         return Form.PREFIX
     return Form.OTHER

@@ -26,7 +26,9 @@ class Wording:
     """The words for each event of a history, and the last name that each inode is known to have had."""
 
     def __init__(self, history: History) -> None:
-        self._paths = {inode: path.lstrip("/") for path, inode in history.start.walk() if path}
+        self._names: dict[int, list[str]] = {}  # the names of an inode, the one it got last at the end
+        for path, inode in history.start.walk():
+            self._names.setdefault(inode, []).append(path.lstrip("/"))
         self._directories = {inode for inode, node in history.start.nodes.items() if node.kind == DIRECTORY}
         self.events = [self._words(event) for event in history.events]
 
@@ -35,24 +37,34 @@ class Wording:
         return f"{'directory' if inode in self._directories else 'file'} {self._path(inode)}"
 
     def _path(self, inode: int) -> str:
-        return self._paths.get(inode, f"(inode {inode})" if inode > 1 else "/")
+        names = self._names.get(inode) or [f"(inode {inode})"]
+        return names[-1] or "/"
 
-    def _name(self, inode: int, directory: int, name: str) -> str:
-        before = self._paths.get(directory, "")
-        self._paths[inode] = f"{before}/{name}" if before else name
-        return self._paths[inode]
+    def _join(self, directory: int, name: str) -> str:
+        return "/".join(filter(None, (self._names.get(directory, [""])[-1], name)))
+
+    def _add(self, inode: int, directory: int, name: str) -> str:
+        path = self._join(directory, name)
+        self._names.setdefault(inode, []).append(path)
+        return path
+
+    def _remove(self, inode: int, directory: int, name: str) -> str:
+        path, names = self._join(directory, name), self._names.get(inode, [])
+        if path in names and len(names) > 1:  # one is kept, to speak of the file
+            names.remove(path)
+        return path
 
     def _words(self, event: Event) -> str:
         match event:
             case Create() | Mkdir():
                 self._directories |= {event.inode} if isinstance(event, Mkdir) else set()
                 kind = type(event).__name__.lower()
-                return f"{kind} {self._name(event.inode, event.directory, event.name)} {event.mode:o}"
+                return f"{kind} {self._add(event.inode, event.directory, event.name)} {event.mode:o}"
             case Link(inode=inode):
-                return f"link {self._path(inode)} {self._name(inode, event.directory, event.name)}"
+                return f"link {self._path(inode)} {self._add(inode, event.directory, event.name)}"
             case Rename(inode=inode):
-                old = self._name(inode, event.directory, event.name)
-                return f"rename {old} {self._name(inode, event.new_directory, event.new_name)}"
+                new = self._add(inode, event.new_directory, event.new_name)
+                return f"rename {self._remove(inode, event.directory, event.name)} {new}"
             case _:
                 return self._changes(event)
 
@@ -62,8 +74,8 @@ class Wording:
                 return f"write {self._path(inode)} {len(event.data)} B at {event.offset_bytes}"
             case Chmod(inode=inode):
                 return f"chmod {self._path(inode)} {event.mode:o}"
-            case Unlink(directory=directory):
-                return f"unlink {self._paths.get(directory, '')}/{event.name}".replace(" /", " ")
+            case Unlink(inode=inode):
+                return f"unlink {self._remove(inode, event.directory, event.name)}"
             case _:
                 return self._said(event)
 

@@ -4,7 +4,8 @@
 
     creat F [MODE]   write F N [blocks] [at OFFSET]   overwrite is `write F N at 0`     trunc F N
     chmod F [MODE]   chown F UID   link F G   unlink F   rename F G   mkdir D
-    fsync F   fdatasync F   syncfs   fail fsync F   reply ID   exit STATUS   as PROCESS
+    fsync F   fdatasync F   syncfs   fail CALL F   reply ID   exit STATUS   as PROCESS
+    lock F [fcntl]   unlock F [fcntl]   mail F STATUS [BYTES]: the mailer reads all of F, or so many bytes, and ends
 
 A name is in the spool directory, unless it has a directory before it: `bad/m`. A directory is synced as `spool`, `bad`.
 """
@@ -20,20 +21,21 @@ BLOCK_BYTES = 4096
 
 def content(number: int, size_bytes: int) -> bytes:
     """Bytes without a zero that show where they are from."""
-    line = b"write %d of the script....\n" % number
+    line = b"%d is the number of this write\n" % number
     return (line * (size_bytes // len(line) + 1))[:size_bytes]
 
 
 class Script:
     """Turns words into events. `run` may be called several times."""
 
-    def __init__(self, start: Image | None = None) -> None:
+    def __init__(self, start: Image | None = None, *, first_write: int = 1) -> None:
         self.start = start or spool_image()
         self.events: list[h.Event] = []
         self.process = 10
         self._next = max(self.start.nodes) + 1
         self._sizes: dict[int, int] = {}
-        self._writes = 0
+        self._child = 900
+        self._writes = first_write - 1
         self._names: dict[tuple[int, str], int] = {
             (inode, name): named for inode, node in self.start.nodes.items() for name, named in node.entries.items()
         }
@@ -132,13 +134,36 @@ class Script:
     def _reply(self, words: list[str]) -> None:
         self._add(h.Reply, 1, 250, "ok", words[0])
 
+    def _lock(self, words: list[str]) -> None:
+        self._add(h.Lock, self._named(words[0]), words[1] if words[1:] else "flock", True)
+
+    def _unlock(self, words: list[str]) -> None:
+        self._add(h.Unlock, self._named(words[0]), words[1] if words[1:] else "flock")
+
+    def _named(self, path: str) -> int:
+        """The inode that a name leads to, or led to last."""
+        place = self._place(path)
+        found = [event for event in self.events if getattr(event, "name", "") == place[1]]
+        return self._names.get(place) or int(getattr(found[-1], "inode", 0))
+
+    def _mail(self, words: list[str]) -> None:
+        inode = self.inode(words[0])
+        argv = ("/usr/sbin/sendmail", "-f", "s@a.example", "r@b.example")
+        data = live(self.history()).nodes[inode].data
+        self._child += 1
+        self._add(h.Spawn, self._child, argv)
+        self.events.append(h.MailerStart(self._child, "mailer", argv, inode))
+        read = data[: int(words[2])] if words[2:] else data
+        self.events.append(h.MailerEnd(self._child, "mailer", argv, read, int(words[1]), inode))
+        self.events.append(h.Exit(self._child, "mailer", int(words[1])))
+
     def _exit(self, words: list[str]) -> None:
         self._add(h.Exit, int(words[0]))
 
 
 def script(text: str, *, before: str = "") -> h.History:
     """The history of a script. What `before` does has long been durable when it begins."""
-    start = live(Script().run(before).history()) if before else None
+    start = live(Script(first_write=101).run(before).history()) if before else None
     return Script(start).run(text).history()
 
 
