@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smap_conformance import catalogue, results, running, target, terminal
+from smap_conformance import catalogue, results, running, simulating, target, terminal
 from smap_conformance import doctor as doctoring
 from smap_conformance.catalogue import Level
 from smap_conformance.command_line import Choices, joined, pytest_line
@@ -219,3 +219,7 @@ def doctor() -> None:
         doctoring.examine(Console())
     except LookupError as error:
         raise fail(str(error.args[0])) from None
+
+
+for command in simulating.COMMANDS:
+    smaplab.add_command(command)

@@ -40,6 +40,13 @@ SENTENCES = {
     "SCAN-02": "a whole message lies in the spool, and smapd leaves it there",
     "SCAN-03": "a message was given to the mailer while somebody else held its lock",
     "SCAN-05": "a message was given to the mailer, or delivered twice, without a lock that keeps others out",
+    "GATHER-02": "a message was promised whose file does not hold all that the client sent",
+    "GATHER-08": "a message was refused, and its file is left with the mark",
+    "MAILER-01": "the mailer was given another envelope than the message's",
+    "SCAN-09": "a whole file that no mailer was given was removed",
+    "FAULT-05": "a message that could not be removed was delivered again",
+    "FAULT-04": "a program let an exception go and ended",
+    "SCAN-01": "the programs came to no end",
 }
 
 

@@ -21,6 +21,7 @@ from smap_simulator.history import (
     Lock,
     MailerStart,
     Rename,
+    Reply,
     Unlink,
     Unlock,
     Write,
@@ -28,6 +29,7 @@ from smap_simulator.history import (
 from smap_simulator.past import MARK, Delivery, Form, Past, files_in
 
 LOCK, KEPT, PROMISE, DOUBLE, PART = "LOCK", "KEPT-AFTER-FAULT", "PROMISE", "DUPLICATE", "PARTIAL"
+LEFT, ENVELOPE = "LEFT", "ENVELOPE"
 
 # Exit statuses after which a message stays: EX_OSERR, EX_OSFILE, EX_IOERR, EX_TEMPFAIL; and every signal.
 KEEPS = (71, 72, 74, 75)
@@ -147,8 +149,11 @@ def _left(past: Past, at: int, event: Event, inode: int, *, removed: bool) -> It
     before = [each for each in past.deliveries if each.inode == inode and each.event < at]
     own = [each for each in before if each.owner == event.process]
     tried = list({each.recipients: each for each in own or before}.values())  # the last try for each part of them
-    if removed and not tried and _is_message(past, inode):
-        yield Violation(KEPT, "MAILER-03", _message(past, inode, tried), at, event.describe())
+    if removed and not tried:
+        if _is_message(past, inode):
+            yield Violation(KEPT, "MAILER-03", _message(past, inode, tried), at, event.describe())
+        elif _was_whole(past, inode):
+            yield Violation(KEPT, "SCAN-09", event=at, detail=event.describe())
     for each in tried:
         if each.status < 0 or each.status in KEEPS:
             yield Violation(KEPT, "MAILER-04", each.message, at, f"after status {each.status}")
@@ -158,6 +163,11 @@ def _left(past: Past, at: int, event: Event, inode: int, *, removed: bool) -> It
 
 def _is_message(past: Past, inode: int) -> bool:
     return any(each.inode == inode for each in past.promises)
+
+
+def _was_whole(past: Past, inode: int) -> bool:
+    spool = files_in(past.history.start, past.history.spool).values()
+    return any(number == inode and node.mode == MARK for number, node in spool)
 
 
 def _message(past: Past, inode: int, tried: list[Delivery]) -> str:
@@ -207,6 +217,82 @@ def given(past: Past) -> Iterator[Violation]:
             yield Violation(PART, "CRASH-05", each.message, each.event, f"it got {each.form.value}")
 
 
+def gathered(past: Past) -> Iterator[Violation]:
+    """GATHER-02: the file of a promised message ends with the message's body, and so holds all of it."""
+    for each in past.promises:
+        message, whole = past.messages.get(each.message), past.whole(each.inode)
+        if each.event < 0 or message is None or whole is None:
+            continue
+        if not whole.endswith((message.body, message.body.replace(b"\r\n", b"\n"))):
+            yield Violation(PART, "GATHER-02", each.message, each.event, f"{len(whole)} bytes are in its file")
+
+
+def refused(past: Past) -> Iterator[Violation]:
+    """GATHER-08: whoever says no to a message does not leave its file with the mark; unless the removal failed too."""
+    spool = past.history.start.at(past.history.spool) or 0
+    made: dict[int, int] = {}  # process -> the file that it is at
+    marked: set[int] = set()
+    for at, event in enumerate(past.events):
+        match event:
+            case Create(inode=inode, directory=directory) if directory == spool:
+                made[event.process] = inode
+                marked -= {inode}
+                if event.mode == MARK:
+                    marked.add(inode)
+            case Chmod(inode=inode, mode=mode) if inode == made.get(event.process):
+                marked = marked | {inode} if mode == MARK else marked - {inode}
+            case Unlink() if event.inode == made.get(event.process):
+                del made[event.process]
+            case Failed(call="unlink") if event.process in made:
+                del made[event.process]
+            case Reply(code=code) if event.process in made:
+                if code >= 400 and made[event.process] in marked:
+                    yield Violation(LEFT, "GATHER-08", event=at, detail=event.describe())
+                if event.promises or code >= 400:
+                    del made[event.process]
+            case _:
+                pass
+
+
+def envelopes(past: Past) -> Iterator[Violation]:
+    """MAILER-01: a message goes to its own recipients, from its own sender, and to nobody else's."""
+    for at, event in enumerate(past.events):
+        message = past.messages.get(past.message_of.get(event.inode, "")) if isinstance(event, MailerStart) else None
+        if message is None or not isinstance(event, MailerStart):
+            continue
+        others = {recipient for each in past.history.messages for recipient in each.recipients}
+        words = [word.strip("<>") for word in event.argv[1:]]
+        strangers = sorted((others - {*message.recipients, message.sender}).intersection(words))
+        is_own = words[-1:] and words[-1] in message.recipients and message.sender in words
+        if strangers or not is_own:
+            yield Violation(ENVELOPE, "MAILER-01", message.id, at, " ".join(strangers or words))
+
+
+def again(past: Past) -> Iterator[Violation]:
+    """FAULT-05: what one smapd has delivered and could only not remove, it does not deliver again."""
+    done: dict[tuple[int, int, frozenset[str]], Delivery] = {}  # smapd, file, recipients
+    for each in past.deliveries:
+        key = (past.parent.get(each.owner, 0), each.inode, each.recipients)
+        before = done.get(key)
+        if before is not None and before.owner != each.owner and _told(past, before):
+            yield Violation(DOUBLE, "FAULT-05", each.message, each.event)
+        if each.status == 0:
+            done[key] = each
+
+
+def _told(past: Past, delivery: Delivery) -> bool:
+    """Whether whoever delivered it could tell smapd so: nothing but the removal failed, and it ended by itself."""
+    after = [event for event in past.events[delivery.event :] if event.process == delivery.owner]
+    failed = [event for event in after if isinstance(event, Failed)]
+    ended = [event for event in after if isinstance(event, Exit)]
+    own = [each for each in past.deliveries if each.owner == delivery.owner]
+    return (
+        all(event.call == "unlink" for event in failed)
+        and any(event.status >= 0 for event in ended)
+        and all(each.status == 0 for each in own)
+    )
+
+
 def accounted(past: Past) -> Iterator[Violation]:
     """Every promised message is delivered, in baddir or in the spool when the run is over; and the mark is no lie."""
     case = Case((past,), live(past.history, past.cut), None, "process-crash")
@@ -214,7 +300,9 @@ def accounted(past: Past) -> Iterator[Violation]:
     yield from mark(case)
 
 
-CHECKS: tuple[Callable[[Past], Iterator[Violation]], ...] = (locks, promise, kept, moves, given, accounted)
+CHECKS: tuple[Callable[[Past], Iterator[Violation]], ...] = (
+    locks, promise, kept, moves, given, gathered, refused, envelopes, again, accounted,
+)  # fmt: skip
 
 
 def violations(past: Past) -> list[Violation]:

@@ -150,11 +150,12 @@ class Lab:
         result.counts["runs"] += 1
         for fault in finished.fired:
             result.fired[f"{fault.program} {fault.call}"] += 1
-        found = self._conduct(address, finished)
+        found = self.broken(address, finished)
         for violation in found:
             result.add(_finding(violation, str(address)))
 
-    def _conduct(self, address: Address, finished: Finished) -> Iterator[Violation]:
+    def broken(self, address: Address, finished: Finished) -> Iterator[Violation]:
+        """Every guarantee that a run broke."""
         past = Past(finished.history)
         if finished.uncaught:
             yield Violation(DIED, "FAULT-04", detail=finished.uncaught[0])

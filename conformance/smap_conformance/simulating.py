@@ -1,0 +1,320 @@
+"""The subcommands of `smaplab` that simulate: `simulate`, `replay` and `mutants`.
+
+Exit status: 0 nothing is broken (or every mutant is found by the guarantee that it breaks), 1 something is,
+2 usage, 3 the simulator failed, 130 interrupted. What a person watches goes to stderr, what was found to stdout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+from smap_simulator import campaign, history
+from smap_simulator.address import SCENARIOS, AddressError, parse
+from smap_simulator.campaign import CHAPTERS, Plan, Totals
+from smap_simulator.crash import IdError
+from smap_simulator.history import HistoryError
+from smap_simulator.models import MODELS
+from smap_simulator.mutants import MUTANTS, Mutant, MutantError
+from smap_simulator.replay import COMMAND, Replayed
+from smap_simulator.replay import replay as replay_address
+from smap_simulator.trial import Trial, hold
+
+from smap_conformance.survey import Survey
+
+SIMULATOR_FAILED = 3
+JOBS_MAX = 1000
+
+
+def known(kind: str, names: Iterable[str]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A check that each value of an option or argument is one of these names; else one line with the nearest."""
+
+    def check(_: click.Context, __: click.Parameter, value: Any) -> Any:
+        there = list(names)
+        for name in [value] if isinstance(value, str) else value or ():
+            if name not in there:
+                near = difflib.get_close_matches(name, there, n=3, cutoff=0.4)
+                hint = f"did you mean {' or '.join(near)}?" if near else "`smaplab simulate --list` names them"
+                raise click.ClickException(f"no {kind} {name}: {hint}")
+        return value
+
+    return check
+
+
+def number_of_jobs(_: click.Context, __: click.Parameter, value: str) -> int:
+    """`auto` is one for each core."""
+    if value == "auto":
+        return len(os.sched_getaffinity(0))
+    if value.isdecimal() and 0 < int(value) <= JOBS_MAX:
+        return int(value)
+    raise click.ClickException(f"--jobs: {value!r} is neither `auto` nor a number from 1 to {JOBS_MAX}")
+
+
+MUTANT_NAMES = tuple(mutant.name for mutant in MUTANTS)
+jobs_option = click.option(
+    "--jobs", metavar="N", default="auto", show_default=True, callback=number_of_jobs, help="Processes."
+)
+
+
+@click.command()
+@click.option(
+    "--model", "models", metavar="NAME", multiple=True, callback=known("model", MODELS), help="This disk only."
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    metavar="WORD",
+    multiple=True,
+    callback=known("scenario", SCENARIOS),
+    help="This scenario only.",
+)
+@click.option(
+    "--chapter",
+    "chapters",
+    metavar="NAME",
+    multiple=True,
+    callback=known("chapter", CHAPTERS),
+    help=f"Only this: {', '.join(CHAPTERS)}.",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Random schedules of each scenario that has them.",
+)
+@click.option("--first-seed", metavar="N", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--mutant",
+    metavar="NAME",
+    default="",
+    callback=known("mutant", ("", *MUTANT_NAMES)),
+    help="A broken variant instead of the reference; stops at the first finding.",
+)
+@jobs_option
+@click.option(
+    "--json", "report", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write a report."
+)
+@click.option("--list", "listing", is_flag=True, help="List scenarios, models, chapters and mutants, and do nothing.")
+def simulate(jobs: int, report: Path | None, listing: bool, **chosen: Any) -> None:
+    """Hurt the reference in every way, and say which guarantees broke."""
+    if listing:
+        list_everything(Console())
+        return
+    plan = Plan(**chosen)
+    if not plan.tasks():
+        raise click.ClickException("nothing to do: these chapters do not have these scenarios")
+    writable(report)
+    with failures_told():
+        survey = carry_out(plan, jobs)
+    survey.show(Console())
+    if report is not None:
+        try:
+            report.write_text(survey.as_json(), encoding="utf-8")
+        except OSError as error:
+            raise click.ClickException(f"--json: {report}: {error.strerror}: name a file to write to") from None
+    raise click.exceptions.Exit(survey.status)
+
+
+def writable(file: Path | None) -> None:
+    """One line at once, and not after minutes, where a report cannot be written."""
+    if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        raise click.ClickException(f"--json: {file}: cannot be written: name a file in a directory that is there")
+
+
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """Status 3 with one line for whatever the simulator itself could not do; a mutant that does not fit is one."""
+    try:
+        yield
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as error:  # a program's faults are findings; this one is ours
+        click.echo(f"smaplab: the simulator failed: {type(error).__name__}: {error}", err=True)
+        raise click.exceptions.Exit(SIMULATOR_FAILED) from error
+
+
+def carry_out(plan: Plan, jobs: int) -> Survey:
+    """The campaign under a progress bar, and each distinct finding once more for its counterexample."""
+    started = time.monotonic()
+    early = bool(plan.mutant)
+    with progress() as bar:
+        row = bar.add_task("", total=None, told="tasks")
+
+        def tell(done: int, total: int, totals: Totals) -> None:
+            sums = totals.sums
+            states = sums["states"] + sums["states in recoveries"]
+            rate = f"{states / max(time.monotonic() - started, 0.001):.0f}/s"
+            told = f"tasks  {states} states  {rate}  {sums['violations']} violations"
+            bar.update(row, completed=done, total=total, told=told)
+
+        totals = campaign.run(plan, jobs=jobs, progress=tell, stop_early=early)
+    seconds = time.monotonic() - started
+    replays = tuple((each, replay_address(each.address, rule=each.rule)) for each in totals.distinct())
+    return Survey(plan, totals, replays, seconds, stopped_early=early and bool(totals.findings))
+
+
+def progress() -> Progress:
+    """How far it is, on stderr, and only where somebody is looking."""
+    console = Console(stderr=True)
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def list_everything(console: Console) -> None:
+    """What there is to choose from."""
+    for title, rows in (
+        ("models", [(model.name, model.stands_for) for model in MODELS.values()]),
+        ("chapters", [(name, "") for name in CHAPTERS]),
+        ("mutants", [(mutant.name, mutant.why) for mutant in MUTANTS]),
+        ("scenarios", [(name, scenario.name) for name, scenario in SCENARIOS.items()]),
+    ):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, told in rows:
+            table.add_row(Text(name), Text("" if told == name else told))
+        console.print(table)
+        console.print()
+
+
+@click.command()
+@click.argument("address")
+@click.option(
+    "--history",
+    "source",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The history that the crash id is of; its program need not run.",
+)
+@click.option(
+    "--save",
+    "target",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the run's history there, as JSON lines.",
+)
+def replay(address: str, source: Path | None, target: Path | None) -> None:
+    """Show a run, RUN, or a crash state, RUN/ID, again; with a saved history, ID alone will do."""
+    try:
+        saved = history.load(source) if source is not None else None
+        with failures_told_but_usage():
+            found = replay_address(address, saved)
+        if target is not None:
+            history.save(found.history, target)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    except (AddressError, IdError, MutantError, HistoryError) as error:
+        raise click.ClickException(str(error)) from None
+    show_replay(found)
+    raise click.exceptions.Exit(int(bool(found.violations)))
+
+
+@contextmanager
+def failures_told_but_usage() -> Iterator[None]:
+    """`failures_told`, where a wrong address is the user's."""
+    try:
+        yield
+    except (AddressError, IdError, MutantError):
+        raise
+    except Exception:
+        with failures_told():
+            raise
+
+
+def show_replay(found: Replayed) -> None:
+    """In colours for a person, the same words for a file."""
+    console = Console()
+    if console.is_terminal and found.counterexample is not None and found.violations:
+        console.print(found.counterexample)
+    else:
+        sys.stdout.write(found.plain())
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1, callback=known("mutant", MUTANT_NAMES))
+@jobs_option
+def mutants(names: tuple[str, ...], jobs: int) -> None:
+    """Break the reference on purpose, and see whether each mutant is found by the guarantee that it breaks."""
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    tried: dict[str, tuple[Trial, float]] = {}
+    with failures_told(), progress() as bar:
+        row = bar.add_task("", total=len(chosen), told="mutants")
+        for trial, seconds in trials(chosen, jobs):
+            tried[trial.mutant.name] = (trial, seconds)
+            bar.advance(row)
+    console = Console()
+    console.print(table_of_mutants([tried[mutant.name] for mutant in chosen]))
+    if names:
+        for mutant in chosen:
+            if minimal := tried[mutant.name][0].minimal:
+                console.print(Text(f"{COMMAND} {minimal}"), soft_wrap=True)
+    alive = [mutant.name for mutant in chosen if tried[mutant.name][0].found is None]
+    told = f"{len(chosen) - len(alive)} of {len(chosen)} mutants found by the guarantee that they break"
+    style = "bold red" if alive else "bold green"
+    console.print(Text(told + (f"; not found: {', '.join(alive)}" if alive else ""), style), soft_wrap=True)
+    raise click.exceptions.Exit(int(bool(alive)))
+
+
+def trials(chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Trial, float]]:
+    """Each mutant's trial with its seconds, in the order in which they are over."""
+    if jobs == 1:
+        yield from map(timed_trial, chosen)
+        return
+    with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
+        for future in as_completed([pool.submit(timed_trial, mutant) for mutant in chosen]):
+            yield future.result()
+
+
+def timed_trial(mutant: Mutant) -> tuple[Trial, float]:
+    """In a process of the pool."""
+    started = time.monotonic()
+    trial = hold(mutant)
+    return trial, time.monotonic() - started
+
+
+def table_of_mutants(rows: Iterable[tuple[Trial, float]]) -> Table:
+    """Mutant, guarantee, where it was found, and the least that must be lost to see it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("mutant", "breaks", "found under", "seconds", "the least omission"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "seconds" else "left")
+    for trial, seconds in rows:
+        if trial.found is None:
+            found = Text(f"LIVES (found only by {' '.join(trial.others)})" if trial.others else "LIVES", "bold red")
+        else:
+            found = Text(f"{trial.found.rule} {' '.join(trial.models) or address_of(trial)}")
+        cells = [Text(trial.mutant.name), Text(trial.mutant.breaks), found, Text(f"{seconds:.1f}")]
+        table.add_row(*cells, Text(trial.minimal.partition("/")[2] or "no crash needed"))
+    return table
+
+
+def address_of(trial: Trial) -> str:
+    """What the run of a finding has that the plain scenario has not: its fault, its seed."""
+    assert trial.found is not None
+    run = parse(trial.found.address.partition("/")[0])
+    return str(replace(run, mutant="")).partition("+")[2] or run.scenario
+
+
+COMMANDS = (simulate, replay, mutants)

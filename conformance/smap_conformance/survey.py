@@ -1,0 +1,148 @@
+"""What a campaign of the simulator came to: the tables for a person, the report for a machine.
+
+The report is JSON, with the schema's version in `smaplab-survey`. Everything in it but `seconds` is the same each time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from smap_simulator.campaign import CHAPTERS, Plan, Totals
+from smap_simulator.experiment import Finding
+from smap_simulator.replay import COMMAND, Replayed
+
+SCHEMA = 1
+NEVER_MADE = "no run in this plan makes the call"
+PANELS_MAX = 8
+# A column of the table: its heading, and the counts that it sums up.
+COLUMNS = (
+    ("runs", ("runs",)),
+    ("cuts", ("cuts",)),
+    ("states", ("states", "states in recoveries")),
+    ("distinct", ("distinct states", "distinct states in recoveries")),
+    ("recoveries", ("recoveries",)),
+    ("schedules", ("schedules",)),
+    ("violations", ("violations",)),
+)
+ALLOWED = "allowed: "
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A campaign that is over. `replays` are the distinct findings again, each with its counterexample."""
+
+    plan: Plan
+    totals: Totals
+    replays: tuple[tuple[Finding, Replayed], ...]
+    seconds: float
+    stopped_early: bool = False
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return int(bool(self.totals.sums["violations"]))
+
+    def allowed(self) -> dict[str, int]:
+        """What was seen and is no fault: how often."""
+        sums = self.totals.sums
+        return {name.removeprefix(ALLOWED): sums[name] for name in sorted(sums) if name.startswith(ALLOWED)}
+
+    def not_measured(self) -> list[str]:
+        """The rows of the fault table that struck nothing; none is told of a campaign that stopped before its end."""
+        return [] if self.stopped_early else self.totals.not_struck(self.plan)
+
+    def as_json(self) -> str:
+        """The report."""
+        plain: dict[str, Any] = {
+            "smaplab-survey": SCHEMA,
+            "plan": asdict(self.plan),
+            "stopped_early": self.stopped_early,
+            "chapters": {name: dict(sorted(counts.items())) for name, counts in sorted(self.totals.counts.items())},
+            "sums": dict(sorted(self.totals.sums.items())),
+            "faults_fired": dict(sorted(self.totals.fired.items())),
+            "not_measured": [{"fault": row, "reason": NEVER_MADE} for row in self.not_measured()],
+            "allowed": self.allowed(),
+            "findings": [_plain(finding, replayed) for finding, replayed in self.replays],
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+        }
+        return json.dumps(plain, indent=2) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Everything, the last line last."""
+        console.print(coverage(self.totals))
+        fired = ", ".join(f"{name} {count}" for name, count in sorted(self.totals.fired.items()))
+        if fired:
+            console.print(Text(f"faults fired: {fired}", "dim"), soft_wrap=True)
+        for name, count in self.allowed().items():
+            told = (
+                f"allowed: {name} {count} times: the crash or the fault fell where nobody could know that it was done"
+            )
+            console.print(Text(told, "cyan"), soft_wrap=True)
+        for row in self.not_measured():
+            console.print(Text(f"not measured: {row}: {NEVER_MADE}", "yellow"), soft_wrap=True)
+        show_findings(self.replays, console)
+        sums = self.totals.sums
+        states = sums["states"] + sums["states in recoveries"]
+        told = (
+            f"{sums['runs']} runs, {states} crash states, {sums['recoveries']} recoveries"
+            f" in {self.seconds:.1f} s ({states / max(self.seconds, 0.001):.0f} states/s): "
+        )
+        broken = f"{sums['violations']} violations of {len({(f.word, f.rule) for f, _ in self.replays})} guarantees"
+        early = ", stopped at the first" if self.stopped_early else ""
+        console.print(
+            Text(
+                told + (broken + early if self.status else "no violation"), "bold red" if self.status else "bold green"
+            ),
+            soft_wrap=True,
+        )
+
+
+def coverage(totals: Totals) -> Table:
+    """A row for each chapter, and their sum."""
+    table = Table(
+        title="what was tried", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("chapter")
+    for heading, _ in COLUMNS:
+        table.add_column(heading, justify="right")
+    table.add_column("allowed", justify="right")
+    rows = [(name, totals.counts[name]) for name in CHAPTERS if name in totals.counts]
+    for name, counts in [*rows, ("all", totals.sums)]:
+        cells = [str(sum(counts[key] for key in keys)) for _, keys in COLUMNS]
+        allowed = sum(count for key, count in counts.items() if key.startswith(ALLOWED))
+        table.add_row(name, *cells, str(allowed), style="bold" if name == "all" else "")
+    return table
+
+
+def show_findings(replays: Iterable[tuple[Finding, Replayed]], console: Console) -> None:
+    """A panel for each broken guarantee; the same guarantee under another model takes a line."""
+    told: set[tuple[str, str]] = set()
+    for finding, replayed in replays:
+        key = (finding.word, finding.rule)
+        where = f" under {finding.model}" if finding.model else ""
+        again = f"{COMMAND} {replayed.minimal or finding.address}"
+        if key in told or len(told) >= PANELS_MAX:
+            console.print(Text(f"{finding.word} {finding.rule}{where}: {again}", "red"), soft_wrap=True)
+            continue
+        told.add(key)
+        inside: Any = Text(" ".join(filter(None, (finding.message, finding.detail))) or finding.sentence)
+        if replayed.counterexample is not None and replayed.violations:
+            inside = replayed.counterexample
+        title = Text(f"{finding.word} {finding.rule}: {finding.sentence}{where}")
+        console.print(Panel(inside, title=title, title_align="left", border_style="red"))
+        console.print(Text(again, "bold"), soft_wrap=True)
+
+
+def _plain(finding: Finding, replayed: Replayed) -> dict[str, Any]:
+    example = replayed.counterexample
+    shown = example.as_json() if example is not None and replayed.violations else None
+    return {**asdict(finding), "minimal": replayed.minimal or finding.address, "counterexample": shown}

@@ -1,0 +1,115 @@
+"""A campaign: it finds nothing in the reference, and the same whoever did what, and whenever."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from smap_simulator import campaign
+from smap_simulator.address import Address
+from smap_simulator.campaign import Plan, Task, Totals
+from smap_simulator.experiment import Finding, Lab, Result
+from smap_simulator.fault import Fault
+from smap_simulator.history import dump
+from smap_simulator.programs import load
+
+SMALL = Plan(
+    models=("strict-posix", "process-crash"), scenarios=("one-message",), chapters=("crashes", "room", "scenarios")
+)
+SCHEDULES = Plan(scenarios=("two-smapd",), chapters=("schedules",), seeds=6)
+
+
+def shown(totals: Totals) -> tuple[object, ...]:
+    return totals.counts, totals.fired, totals.findings, totals.struck, totals.tasks
+
+
+def test_the_reference_breaks_nothing() -> None:
+    totals = campaign.run(SMALL)
+    assert totals.findings == []
+    assert totals.sums["violations"] == 0
+    assert totals.counts["crashes"]["distinct states"] > 20
+    assert totals.counts["crashes"]["states in recoveries"] > 100
+    assert totals.fired["full disk, bytes"] >= 1
+    assert set(totals.counts) == {"crashes", "room", "scenarios"}
+
+
+def test_totals_do_not_depend_on_the_number_of_processes() -> None:
+    assert shown(campaign.run(SMALL, jobs=2)) == shown(campaign.run(SMALL, jobs=1))
+
+
+def test_random_schedules_are_the_same_each_time() -> None:
+    first, second = (campaign.run(SCHEDULES) for _ in range(2))
+    assert shown(first) == shown(second)
+    assert first.counts["schedules"]["schedules"] > 6  # the exhaustive ones too
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_seed_is_one_history_and_another_seed_another(seed: int) -> None:
+    lab = load()
+    first, again, other = (dump(Address("two-smapd", seed=each).play(lab).history) for each in (seed, seed, seed + 10))
+    assert first == again
+    assert first != other
+
+
+def test_the_hash_seed_of_python_changes_nothing() -> None:
+    script = (
+        "from smap_simulator import campaign\n"
+        "from smap_simulator.campaign import Plan\n"
+        "plan = Plan(models=('ext2',), scenarios=('one-message', 'permanent-failure'), chapters=('crashes',),"
+        " mutant='no-fsync-of-baddir')\n"
+        "totals = campaign.run(plan)\n"
+        "print(totals.counts, totals.findings)\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("0", "1", "4711")
+    }
+    assert len(said) == 1
+    assert "BADDIR" in said.pop()
+
+
+def test_a_mutant_is_found_and_the_first_finding_ends_it() -> None:
+    plan = Plan(
+        models=("ext2", "xfs"), scenarios=("one-message",), chapters=("crashes",), mutant="no-fsync-of-the-mark"
+    )
+    early, all_of_it = (campaign.run(plan, stop_early=stop) for stop in (True, False))
+    assert early.tasks < all_of_it.tasks == len(plan.tasks())
+    assert {finding.word for finding in early.findings} == {"LOST"}
+
+
+def test_the_plan_is_what_is_asked_for() -> None:
+    everything = Plan().tasks()
+    assert {task.chapter for task in everything} == set(campaign.CHAPTERS)
+    only = Plan(models=("xfs",), scenarios=("two-smapd",), chapters=("crashes",)).tasks()
+    assert [(str(task.address), dict(task.options)["model"]) for task in only] == [("two-smapd", "xfs")]
+    assert Plan(scenarios=("over-maxbytes",), chapters=("room",)).tasks() == []
+
+
+def test_seeds_are_as_many_as_asked_for_and_begin_where_asked_for() -> None:
+    tasks = Plan(scenarios=("two-smapd",), chapters=("schedules",), seeds=60, first_seed=7).tasks()
+    seeds = [seed for task in tasks if task.method == "seeds" for seed in dict(task.options)["seeds"]]  # type: ignore[attr-defined]
+    assert seeds == list(range(7, 67))
+
+
+def test_a_fault_that_struck_nothing_is_not_measured() -> None:
+    plan = Plan(scenarios=("one-message",), chapters=("faults",))
+    row = Fault("copy", "rename", 5)  # nobody renames where the mailer accepts
+    task = Task("faults", "sweep", Address("one-message", fault=row))
+    totals = Totals()
+    totals.add(task, task.carry_out(Lab(load())))
+    assert row.describe() in totals.not_struck(plan)
+    struck = Task("faults", "sweep", Address("one-message", fault=Fault("copy", "lstat", 5)))
+    totals.add(struck, struck.carry_out(Lab(load())))
+    assert "copy: EIO at lstat number 1" not in totals.not_struck(plan)
+
+
+def test_allowed_findings_are_counted_apart() -> None:
+    result = Result()
+    result.add(Finding("DUPLICATE", "CRASH-07", "", "a", allowed="the crash fell in between"))
+    assert result.findings == []
+    result.add(Finding("LOST", "CRASH-02", "", "a"))
+    result.add(Finding("LOST", "CRASH-02", "", "b"))
+    assert result.counts == Counter({"allowed: DUPLICATE": 1, "violations": 2})
+    assert [finding.address for finding in result.findings] == ["a"]
