@@ -19,6 +19,8 @@ from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.experiment import Finding
 from smap_simulator.replay import COMMAND, Replayed
 
+from smap_conformance.verdict import counted
+
 SCHEMA = 1
 NEVER_MADE = "no run in this plan makes the call"
 PANELS_MAX = 8
@@ -28,9 +30,9 @@ COLUMNS = (
     ("cuts", ("cuts",)),
     ("states", ("states", "states in recoveries")),
     ("distinct", ("distinct states", "distinct states in recoveries")),
-    ("recoveries", ("recoveries",)),
+    ("recovered", ("recoveries",)),
     ("schedules", ("schedules",)),
-    ("violations", ("violations",)),
+    ("broken", ("violations",)),
 )
 ALLOWED = "allowed: "
 
@@ -96,7 +98,8 @@ class Survey:
             f"{sums['runs']} runs, {states} crash states, {sums['recoveries']} recoveries"
             f" in {self.seconds:.1f} s ({states / max(self.seconds, 0.001):.0f} states/s): "
         )
-        broken = f"{sums['violations']} violations of {len({(f.word, f.rule) for f, _ in self.replays})} guarantees"
+        rules = {(finding.word, finding.rule) for finding, _ in self.replays}
+        broken = f"{counted(sums['violations'], 'violation')} of {counted(len(rules), 'guarantee')}"
         early = ", stopped at the first" if self.stopped_early else ""
         console.print(
             Text(
