@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from greenlet import getcurrent
 
 from smap_simulator import history
-from smap_simulator.choice import Choice, Undisturbed
+from smap_simulator.choice import Choice, ReplayError, Undisturbed
 from smap_simulator.client import Client
 from smap_simulator.clock import Clock
 from smap_simulator.connection import Connection, Player
@@ -146,6 +146,8 @@ class World:
             status = main(process)
         except Killed:
             return
+        except ReplayError:  # no program's doing: the decisions are another run's
+            raise
         except Exception as error:  # whatever a program lets go is what we are here to find
             self.uncaught.append(f"{process.program} {process.pid}: {type(error).__name__}: {error}")
             status = _EXIT_OF_A_BUG
