@@ -21,7 +21,13 @@ from smap_simulator.scenario import NAMED
 
 SEEDS_A_TASK = 25
 # Where faults strike: between them every call of every program is made.
-FAULTED = ("one message", "permanent failure", "temporary failure, then success", "two messages in one session")
+FAULTED = (
+    "one message",
+    "permanent failure",
+    "temporary failure, then success",
+    "two messages in one session",
+    "a reset in the middle of the body",
+)
 # What is cut at every instant, under every model.
 CRASHED = (
     "one message",

@@ -75,6 +75,7 @@ TABLE: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...] = (
     ((_SMAPD, _COPY), "fstat", (errno.EIO,)),
     ((_COPY,), "read", (errno.EIO,)),
     ((_COPY,), "lseek", (errno.EIO,)),
+    ((_COPY,), "link", (*_DISK_WRITERS, errno.EXDEV, errno.EACCES, errno.EROFS, errno.EPERM, errno.EMLINK)),
     ((_COPY,), "rename", (*_DISK_WRITERS, errno.EXDEV, errno.EACCES, errno.EROFS)),
     ((_SMAPD,), "spawn", (errno.EAGAIN, errno.ENOMEM, errno.ENOENT)),
     ((_COPY,), "spawn", (errno.EAGAIN, errno.ENOMEM, errno.ENOENT, errno.EACCES)),

@@ -27,9 +27,13 @@ def test_it_writes_two_programs_and_names_them(
         first, *rest = path.read_text("utf-8").splitlines()
         assert first.startswith("#!/")
         assert first.endswith(" -IS")
-        assert f"sys.path.insert(0, {str(ROOT)!r})" in rest
+        assert f"    sys.path.insert(0, {str(ROOT)!r})" in rest
         assert f"from smap_reference.posix.{module} import main" in rest
-    assert sorted(os.listdir(tmp_path / "new/libexec")) == ["smap", "smapd"]
+    assert sorted(os.listdir(tmp_path / "new/libexec")) == [
+        "smap",
+        "smap_reference." + sys.implementation.cache_tag,
+        "smapd",
+    ]
 
 
 def test_what_it_writes_runs_whatever_the_environment_says(tmp_path: Path) -> None:
