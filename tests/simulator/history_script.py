@@ -13,6 +13,7 @@ A name is in the spool directory, unless it has a directory before it: `bad/m`. 
 from collections.abc import Callable
 
 from smap_simulator import history as h
+from smap_simulator.contents import Bounds
 from smap_simulator.crash import Crashes, live
 from smap_simulator.image import Image, spool_image
 
@@ -167,7 +168,7 @@ def script(text: str, *, before: str = "") -> h.History:
     return Script(start).run(text).history()
 
 
-def images(history: h.History, model: str, cut: int | None = None) -> list[Image]:
+def images(history: h.History, model: str, cut: int | None = None, bounds: Bounds | None = None) -> list[Image]:
     """The images of all states at a cut; at the end of the history without one."""
     at = len(history.events) if cut is None else cut
-    return [state.image for state in Crashes(history, model).states(at)]
+    return [state.image for state in Crashes(history, model).states(at, bounds or Bounds())]

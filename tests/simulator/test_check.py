@@ -10,7 +10,7 @@ from history_script import Script
 from smap_simulator import check, conduct
 from smap_simulator.check import Case, Violation
 from smap_simulator.crash import Crashes
-from smap_simulator.history import History, Message, Write
+from smap_simulator.history import History, MailerEnd, Message, Write
 from smap_simulator.image import FILE, Image, Node, spool_image
 from smap_simulator.models import MODELS
 from smap_simulator.past import Form, Past, form
@@ -147,6 +147,17 @@ def test_two_messages_that_are_alike_are_told_apart_by_their_files() -> None:
     assert broken(found(history, "strict-posix")) == set()
     case = Past(replace(history, events=(*events, *Script(found_image(history)).run("mail n 0").events)))
     assert [each.message for each in case.deliveries] == ["two"]
+
+
+def test_alike_and_delivered_before_any_word_was_said() -> None:
+    ready = "creat {0}; lock {0}; write {0} 90; syncfs; chmod {0}; syncfs; unlock {0}"
+    first = f"as 10; {ready.format('m')}; as 11; {ready.format('n')}"
+    out = "as 20; lock n; mail n 0; unlink n; fsync spool; unlock n; exit 0"
+    made = Script().run(f"{first}; {out}; as 10; reply one; as 11; reply two")
+    events = [replace(event, data=b"x" * 90) if isinstance(event, Write) else event for event in made.events]
+    read = [replace(event, read=b"x" * 90) if isinstance(event, MailerEnd) else event for event in events]
+    alike = tuple(Message(name, "s@a.example", ("r@b.example",), b"x" * 90) for name in ("one", "two"))
+    assert broken(found(History(made.start, tuple(read), alike), "ext4-ordered")) == set()
 
 
 def found_image(history: History) -> Image:

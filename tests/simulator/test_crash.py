@@ -360,3 +360,34 @@ def test_states_of_one_message_are_judged_alike_whoever_else_is_there() -> None:
 
     assert words(alone) == words(among) == {"MARK"}
     assert images(alone, "strict-posix")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "creat m; chmod m; creat n; chmod n; rename m n",
+        "creat m; chmod m; unlink m; creat m; chmod m 600",
+        "creat m; rename m n; creat m; link m bad/m; rename n bad/m",
+    ],
+)
+def test_files_that_share_a_name_are_not_independent(text: str) -> None:
+    """Which of two files a name leads to hangs on both, so every state of the two together is there."""
+    history = script(text)
+    crashes = Crashes(history, "strict-posix")
+    cut = len(history.events)
+    assert len(parts(crashes.pending(cut))) == 1
+    brute = {crashes.build(cut, (mask, ())).image.digest() for mask in _subsets(crashes, cut)}
+    assert {image.digest() for image in images(history, "strict-posix")} == brute
+
+
+def test_what_a_truncation_took_away_does_not_come_back_when_the_file_grows() -> None:
+    for model in MODELS:
+        (image,) = images(script("trunc m 2; write m 3 at 5; syncfs", before="creat m; write m 600"), model)
+        assert image.directory("spool")["m"].data == b"10\0\0\0" + b"1 i"
+
+
+def test_where_the_cuts_are() -> None:
+    """Before each barrier, around each word; the one after a word is where a counterexample ends best."""
+    history = script("creat m; write m 9; fsync m; chmod m; fail fsync m; lock m; reply one; unlock m; exit 0; creat n")
+    assert Crashes(history, "xfs").cuts() == (2, 4, 6, 7, 8, 9, 10)
+    assert Crashes(history, "process-crash").cuts() == tuple(range(11))

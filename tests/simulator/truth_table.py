@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from history_script import images, script
+from smap_simulator.contents import Bounds
 from smap_simulator.crash import live
 from smap_simulator.history import History
 from smap_simulator.image import Image
@@ -25,6 +26,7 @@ COLUMNS = {
     "xfs": ("xfs",),
     "btrfs": ("btrfs",),
 }
+FEW = Bounds(places=4)  # a row asks for whole, empty, or anything else: there is no need of every size between
 NOT_MEASURED = "-"
 
 
@@ -56,7 +58,7 @@ class Row(NamedTuple):
 def _allowed(row: Row, model: str) -> list[str]:
     history = row.history()
     whole = live(history)
-    return sorted({ASKS[row.asks](image, whole) for image in images(history, model)})
+    return sorted({ASKS[row.asks](image, whole) for image in images(history, model, bounds=FEW)})
 
 
 def _content(data: bytes, whole: bytes) -> str:
