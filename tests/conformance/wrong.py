@@ -293,7 +293,7 @@ WRONG = (
         '            for name in self._system.disk.listdir("bad") if "bad" in names else []:\n'
         '                self._system.disk.rename(f"bad/{name}", name)\n'
         "            names = self._system.disk.listdir(spool.SPOOL)\n",
-        "looked at:  a message after",
+        "looked at:  ",
     ),
     Wrong(
         "removes what it has no baddir for",

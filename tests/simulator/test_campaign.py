@@ -16,7 +16,7 @@ from smap_simulator.programs import load
 SMALL = Plan(
     models=("strict-posix", "process-crash"), scenarios=("one-message",), chapters=("crashes", "room", "scenarios")
 )
-SCHEDULES = Plan(scenarios=("two-smapd",), chapters=("schedules",), seeds=6)
+SCHEDULES = Plan(scenarios=("permanent-failure",), chapters=("schedules",), seeds=6)
 
 
 def shown(totals: Totals) -> tuple[object, ...]:
