@@ -220,7 +220,11 @@ def main() -> None:
     if behaviour.get("lingers_s"):
         time.sleep(behaviour["lingers_s"])
     if behaviour.get("forwards_to"):
-        behaviour = dict(behaviour, exit_status=forward(behaviour["forwards_to"], argv, path))
+        try:
+            status = forward(behaviour["forwards_to"], argv, path)
+        except OSError:  # the server hung up on what it was given, as it may: a mailer says "later" then
+            status = 75
+        behaviour = dict(behaviour, exit_status=status)
     record["ends"] = {word: behaviour.get(word, 0) for word in ("exit_status", "dies_by", "hangs")}
     write_whole(key + ".json", json.dumps(record))
     end(behaviour)
