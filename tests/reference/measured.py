@@ -12,6 +12,7 @@ needs that: whatever such a process executes is executed by one that ends by its
 import contextlib
 import mmap
 import os
+import posix  # beneath os, where the reference leaves by
 import re
 import shutil
 import uuid
@@ -98,7 +99,7 @@ def begin(lib: str) -> None:
     memory = [_shared(lib)]
     _measurement().get_data().dumps()  # for what it imports
     measurement = _measurement()
-    leave = os._exit
+    leave = posix._exit
 
     def record_and_leave(status: int) -> None:
         with contextlib.suppress(coverage.CoverageException):
@@ -112,7 +113,7 @@ def begin(lib: str) -> None:
     def open_own() -> None:
         memory[0] = _shared(lib)
 
-    os._exit = record_and_leave  # type: ignore[assignment]
+    posix._exit = record_and_leave  # type: ignore[assignment]
     os.register_at_fork(after_in_child=open_own)
     measurement.start()
 
