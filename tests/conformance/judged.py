@@ -20,7 +20,6 @@ class Judged:
     status: int
     text: str
     results: dict[str, Any]
-    program: str
 
     @property
     def verdicts(self) -> dict[str, str]:
@@ -50,7 +49,7 @@ def judge(directory: Path, *options: object) -> Judged:
     )  # fmt: skip
     results = report / "results.json"
     found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
-    return Judged(run.returncode, run.stdout + run.stderr, found, program())
+    return Judged(run.returncode, run.stdout + run.stderr, found)
 
 
 def install(directory: Path) -> tuple[Path, Path]:
