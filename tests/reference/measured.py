@@ -39,10 +39,15 @@ def is_wanted() -> bool:
 
 def prepare(lib: Path, programs: "Iterable[Path]") -> None:
     """Have these programs measure themselves. `lib` is where they import the reference from."""
+    import compileall  # noqa: PLC0415 - nothing that the programs would import too
+
     import coverage  # noqa: PLC0415 - not there for who does not measure
 
     shutil.copytree(Path(coverage.__file__).parent, lib / "coverage")
     shutil.copy(__file__, lib)
+    # Compiled beforehand: else the first program to run writes the compiled files, and a test that makes the first
+    # write(2) fail hits one of those.
+    compileall.compile_dir(lib, quiet=1)
     (lib / _FOLDER).mkdir()
     (lib / _FOLDER).chmod(0o777)
     for program in programs:
