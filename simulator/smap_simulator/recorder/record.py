@@ -90,6 +90,12 @@ def _record(logs: Sequence[Log], setting: Setting, moved: Mapping[CallId, bool])
     scene = Scene(Tree(setting.start, setting.tops))
     for log in logs:
         _begin(scene, log)
+    scene.executing = frozenset(
+        item.pid
+        for log in logs
+        for item in log.items
+        if isinstance(item, Call) and item.name in ("execve", "execveat") and item.result == 0
+    )
     touches: list[Touch] = []
     for step in steps([log.items for log in logs], moved):
         before = len(scene.events)

@@ -34,6 +34,8 @@ def fork(scene: Scene, process: Process, call: Call) -> None:
         process.mailing,
         told=is_thread,
     )
+    if call.result not in scene.executing:
+        scene.spawned(scene.processes[call.result], ())
 
 
 def execute(scene: Scene, process: Process, call: Call) -> None:
