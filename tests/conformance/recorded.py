@@ -111,7 +111,7 @@ class _Plain:
     def line(self, event: Event) -> str:
         """One event."""
         fields_ = {it.name: getattr(event, it.name) for it in fields(event)}
-        shown = {name: self._shown.get(name, lambda value: value)(value) for name, value in fields_.items()}
+        shown = {name: self._shown[name](value) if name in self._shown else value for name, value in fields_.items()}
         if isinstance(event, Create):
             self._sizes[event.inode] = 0
         elif isinstance(event, Write):
