@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -46,6 +47,18 @@ def record(directory: Path, *programs: Path) -> dict[str, History]:
         unmet(played.stdout.strip())
     assert played.returncode == 0, played.stderr
     return {path.stem: history.load(path) for path in sorted(directory.glob("*.jsonl"))}
+
+
+def whole_log(log: Path) -> str:
+    """What strace wrote, once it is done: it goes on for a moment after the last process."""
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end:
+        text = log.read_text(encoding="ascii") if log.exists() else ""
+        first = text.partition(" ")[0]
+        if re.search(rf"^{first} \S+ \+\+\+ ", text, re.MULTILINE):
+            return text
+        time.sleep(0.01)
+    raise TimeoutError(f"strace has not come to its end: {log}")
 
 
 def of_programs(told: History, *names: str) -> list[Event]:
