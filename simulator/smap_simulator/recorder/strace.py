@@ -24,7 +24,8 @@ _ENDED = re.compile(r"\+\+\+ (?:exited with (\d+)|killed by (\w+)(?: \(core dump
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+)")
 _WORD = re.compile(r'"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?|[\[{(]|[\]})]|,|[^"\[{(\]}),]+')
-_DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?)?$")
+_DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<([^>]*)>(?:\(deleted\))?)?$")
+_HEXADECIMAL = re.compile(r"(?:\\x[0-9a-f]{2})*")
 # What the kernel says to itself of a call that a signal came upon: it is begun again, or becomes EINTR
 _RESTARTS = {"ERESTARTSYS": 512, "ERESTARTNOINTR": 513, "ERESTARTNOHAND": 514, "ERESTART_RESTARTBLOCK": 516}
 # fmt: off
@@ -232,7 +233,10 @@ def descriptor_of(argument: str) -> tuple[int | None, str | None]:
 
 
 def _where(text: str | None) -> str | None:
-    return bytes.fromhex(text.replace("\\x", "")).decode("latin-1") if text is not None else None
+    """What stands between < and >: in hexadecimal, or plainly for what is no file."""
+    if text is None or not _HEXADECIMAL.fullmatch(text):
+        return text
+    return bytes.fromhex(text.replace("\\x", "")).decode("latin-1")
 
 
 def errno_of(name: str) -> int:
