@@ -200,6 +200,12 @@ def test_a_call_that_never_came_back_is_noted_unless_it_is_begun_again() -> None
     )
 
 
+def test_success_that_strace_made_up_is_none() -> None:
+    told = recorded(f"{CREATE}\n1 fsync(4</d/spool/m1>) = 0 (INJECTED)").history
+    assert kinds(told.events) == ["Create"]
+    assert told.notes == ("smap: fsync: success was said of it, and it was not executed",)
+
+
 def test_a_file_that_nobody_was_seen_to_make_is_noted() -> None:
     told = recorded('1 openat(AT_FDCWD</d/spool>, "m9", O_RDONLY) = 4</d/spool/m9>').history
     assert told.notes == ("smap: openat: 'm9' was there, and nobody who is watched had made it",)

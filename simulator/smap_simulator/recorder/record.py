@@ -31,6 +31,7 @@ ACTS: dict[str, Act] = {**naming.ACTS, **filling.ACTS, **talking.ACTS, **running
 _CHANGING = frozenset(naming.ACTS) - {"stat", "lstat", "newfstatat", "statx"} | {
     "write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate", "fallocate", "fchmod", "fchown",
 }  # fmt: skip
+_SYNCS = ("fsync", "fdatasync", "sync", "syncfs")
 _RESTARTED = 512  # and above: the kernel's own numbers for a call that is begun again
 _LOOKS = (history.Look, history.Open, history.Close)
 
@@ -147,6 +148,10 @@ def _act(scene: Scene, call: Call) -> None:
         scene.failed(process, call)
         if call.name == "close":
             act(scene, process, call)
+        return
+    if call.injected:  # success was only said: the kernel has done nothing
+        if call.name in _CHANGING or call.name in _SYNCS:
+            scene.note(call, "success was said of it, and it was not executed")
         return
     act(scene, process, call)
 
