@@ -349,3 +349,32 @@ def test_two_logs_are_merged_by_the_clock() -> None:
     ).history
     assert [type(event) for event in told.events] == [Create, Open, Rename]
     assert told.notes == ()
+
+
+def test_what_another_has_done_already_is_seen_before_its_call_is_over() -> None:
+    told = recorded(
+        """1 fork() = 2
+        1 openat(AT_FDCWD</d/spool>, "m1", O_WRONLY|O_CREAT|O_EXCL, 0644 <unfinished ...>
+        2 lstat("/d/spool/m1", {st_mode=S_IFREG|0644, st_size=0, ...}) = 0
+        1 <... openat resumed>) = 4</d/spool/m1>
+        1 fchmod(4</d/spool/m1>, 0755 <unfinished ...>
+        2 lstat("/d/spool/m1", {st_mode=S_IFREG|0755, st_size=0, ...}) = 0
+        1 <... fchmod resumed>) = 0
+        1 unlink("/d/spool/m1" <unfinished ...>
+        2 openat(AT_FDCWD</d/spool>, "m1", O_WRONLY|O_CREAT|O_EXCL, 0600) = 5</d/spool/m1>
+        1 <... unlink resumed>) = 0"""
+    ).history
+    assert kinds(told.events) == ["Spawn", "Create", "Look", "Chmod", "Look", "Unlink", "Create"]
+    assert told.notes == ()
+
+
+def test_a_mode_that_nobody_set_and_a_name_that_nobody_took_away_are_noted() -> None:
+    told = recorded(
+        f"""{CREATE}
+        1 lstat("/d/spool/m1", {{st_mode=S_IFREG|0755, st_size=0, ...}}) = 0
+        1 mkdir("/d/spool/m1", 0700) = 0"""
+    ).history
+    assert told.notes == (
+        "smap: lstat: 'm1' had mode 755, and nobody who is watched had set it",
+        "smap: mkdir: 'm1' was not there, and nobody who is watched had taken it away",
+    )
