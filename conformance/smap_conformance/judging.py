@@ -43,6 +43,13 @@ def case_of(item: pytest.Item) -> str:
     return f"{item.path.stem.removeprefix('test_')}::{item.name}"
 
 
+def mode_of(item: pytest.Item) -> str | None:
+    """The mode of inetd that a case is about, by its parameter `mode`: nowait, wait, or None for any."""
+    callspec = getattr(item, "callspec", None)
+    mode = callspec.params.get("mode") if callspec else None
+    return mode if mode in ("nowait", "wait") else None
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """The exceptions within groups, however deep (hypothesis raises several failures of one property together)."""
     if isinstance(error, BaseExceptionGroup):
