@@ -108,11 +108,11 @@ def from_failures(cases: Iterable[CaseResult]) -> list[tuple[Known, str]]:
 def fragment(failure: Failure) -> str:
     """What of a failure will be there again when it fails in the same way: its longest piece that does not vary."""
     for text in (failure.outcome, failure.searched):
-        pieces = [piece.strip(" ;:,'\"()") for line in text.splitlines() for piece in VOLATILE.split(line)]
+        pieces = [piece.strip(" ;:,") for line in text.splitlines() for piece in VOLATILE.split(line)]
         longest = max(pieces, key=len, default="")
         if len(longest) >= FRAGMENT_MIN:
             return longest[:FRAGMENT_MAX].rstrip()
-    return failure.searched.splitlines()[0]
+    return failure.searched.partition("\n")[0]
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
