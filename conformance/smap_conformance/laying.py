@@ -18,7 +18,7 @@ from smap_conformance import offspring, spool
 from smap_conformance.lab import Lab
 from smap_conformance.mailer import Run
 from smap_conformance.patience import WAIT_S
-from smap_conformance.place import Place
+from smap_conformance.place import Place, Smapd
 from smap_conformance.remnant import BADDIR, SPOOL, Disguise, Left, Remnant, number_in
 from smap_conformance.scans import watching
 
@@ -111,10 +111,18 @@ def scanned(place: Place, deliveries: int) -> None:
             WAIT_S + deliveries * EACH_S,
         )  # fmt: skip
 
-    def is_still() -> bool:
-        return not any(offspring.descendants(pid) for pid in smapd.daemons()) and len(smapd.daemons()) <= 1
+    over(place, smapd, deliveries)
 
-    place.wait("smapd after a crash", "an end of its deliveries", is_still, WAIT_S + deliveries * EACH_S)
+
+def over(place: Place, smapd: Smapd, deliveries: int) -> None:
+    """Wait until smapd has no delivery under way, and end it."""
+
+    def is_idle() -> bool:
+        daemons = smapd.daemons()
+        below = [pid for daemon in daemons for pid in offspring.descendants(daemon)]
+        return len(daemons) == 1 and not any(map(offspring.alive, below))
+
+    place.wait("smapd", "an end of its deliveries", is_idle, WAIT_S + deliveries * EACH_S)
     smapd.kill()
 
 
