@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smap_simulator import conduct
-from smap_simulator.check import Case, Violation, lost
+from smap_simulator.check import Case, lost
 from smap_simulator.counterexample import hint
 from smap_simulator.crash import Crashes, live
-from smap_simulator.history import Chmod, Create, History, Link, Rename, Reply, Truncate, Unlink, Write
+from smap_simulator.history import Chmod, Create, History, Rename, Truncate, Unlink, Write
 from smap_simulator.image import FILE, Image
 from smap_simulator.models import MODELS
 from smap_simulator.past import MARK, Past, Promise
@@ -166,7 +166,9 @@ def places(past: Past) -> Iterator[Breach]:
         image = live(past.history, at + 1)
         for each in past.promises:
             taken = any(it.message == each.message and it.status == 0 and it.event < at for it in past.deliveries)
-            if each.event < at and not taken and each.inode not in gone and not _is_there(image, past, whole[each.inode]):
+            if each.event >= at or taken or each.inode in gone:
+                continue
+            if not _is_there(image, past, whole[each.inode]):
                 gone.add(each.inode)
                 yield Breach("BAD-04", at, "the message in the spool or in baddir after each call", words[at])
 

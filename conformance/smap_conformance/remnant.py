@@ -79,7 +79,7 @@ class Remnant:
 
 
 def labels(history: History) -> dict[int, str]:
-    """The message that each file was made for, by inode: what its maker promised next. A file of nobody's is its own."""
+    """The message that each file was made for, by inode: what its maker promised next. Other files are their own."""
     found = {}
     waiting: dict[int, list[int]] = {}
     for event in history.events:
@@ -105,7 +105,7 @@ def remnants(image: Image, history: History, of: Mapping[int, str]) -> list[Remn
                 names.setdefault(label, {}).setdefault(inode, []).append((place, path.lstrip("/")))
     found = []
     for label, files in sorted(names.items()):
-        inodes = tuple(sorted(files, key=lambda inode: min(files[inode])))  # noqa: B023 - used at once
+        inodes = tuple(sorted(files, key=lambda inode: min(files[inode])))
         lefts = []
         for number, inode in enumerate(inodes):
             node = image.nodes[inode]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from smap_simulator import history as happening
 from smap_simulator.history import History, Message
@@ -18,11 +18,11 @@ from smap_simulator.mailer import TEMPFAIL as KEPT
 from smap_simulator.past import Past
 
 from smap_conformance.expect import Miss, missed, not_measured
-from smap_conformance.laying import Outcome, lay, over, recover, recover_alone
 from smap_conformance.lab import Lab
+from smap_conformance.laying import Outcome, over, recover, recover_alone
 from smap_conformance.place import Place
-from smap_conformance.powercut import Broken, State, Survey, worst
-from smap_conformance.remnant import Disguise, Remnant, token
+from smap_conformance.powercut import Broken, Survey, worst
+from smap_conformance.remnant import Remnant, token
 from smap_conformance.suite.load import Sent, a_message, send_all
 from smap_conformance.suite.talk import ALICE
 from smap_conformance.tracing import Trace
@@ -155,7 +155,9 @@ class Trial:
     def confirmed(self) -> list[Broken]:
         """The first state that breaks each rule, with as few omissions as can be, seen alone as well."""
         for _ in range(ALONE_MAX):
-            found = [self.survey.minimal(each, self.outcomes) for each in worst(list(self.survey.broken(self.outcomes)))]
+            found = [
+                self.survey.minimal(each, self.outcomes) for each in worst(list(self.survey.broken(self.outcomes)))
+            ]
             unsure = [
                 remnant
                 for each in found
