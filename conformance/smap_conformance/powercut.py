@@ -18,6 +18,7 @@ from smap_simulator.contents import Bounds
 from smap_simulator.counterexample import Counterexample
 from smap_simulator.crash import Crashes, CrashState
 from smap_simulator.history import Event, History
+from smap_simulator.image import Image
 from smap_simulator.models import MODELS
 from smap_simulator.omission import minimise
 from smap_simulator.past import Past
@@ -80,9 +81,9 @@ class Survey:
             self.remnants.setdefault(remnant.digest, remnant)
         return State(crash, tuple(found))
 
-    def past(self, state: CrashState) -> Past:
-        """What happened before the cut."""
-        return Past(self.history, state.cut, self.earlier[-1] if self.earlier else None)
+    def past(self, state: CrashState | None = None) -> Past:
+        """What happened before the cut of a state; all of it, without one."""
+        return Past(self.history, state.cut if state else None, self.earlier[-1] if self.earlier else None)
 
     def violations(self, state: State, outcomes: Mapping[str, Outcome]) -> list[Violation]:
         """What is broken in one state, allowed things left out."""
@@ -139,6 +140,8 @@ def rule_of(violation: Violation, model: str, *, again: bool = False) -> str:
 
 
 # The recovery, told as a history
+
+_INODES = ("inode", "directory", "new_directory", "replaced")
 
 
 def recovered(history: History, state: State, outcomes: Mapping[str, Outcome]) -> History:
@@ -209,6 +212,29 @@ class _Telling:
 
 def _name(left: Left) -> str:
     return left.path.rpartition("/")[2]
+
+
+def renumbered(history: History, onto: Image) -> History:
+    """The same history with the inode numbers that `onto` has for what lies at the start; the paths must agree.
+
+    So a recovery that was recorded on another disk follows upon the crash that left `onto`.
+    """
+    known = dict(onto.walk())
+    numbers = {inode: known[path] for path, inode in history.start.walk() if path in known}
+    fresh = max(onto.nodes, default=0) + 1
+
+    def number(inode: int) -> int:
+        return numbers.setdefault(inode, fresh + len(numbers)) if inode else 0
+
+    nodes = {
+        number(inode): replace(node, entries={name: number(child) for name, child in node.entries.items()})
+        for inode, node in history.start.nodes.items()
+    }
+    events = [
+        replace(event, **{each: number(getattr(event, each)) for each in _INODES if hasattr(event, each)})
+        for event in history.events
+    ]
+    return replace(history, start=Image(nodes), events=tuple(events))
 
 
 def worst(found: Sequence[Broken]) -> list[Broken]:

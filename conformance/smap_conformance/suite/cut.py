@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from smap_simulator import history as happening
 from smap_simulator.history import History, Message
 from smap_simulator.mailer import ACCEPTS, PERMFAIL, Script, always, first
 from smap_simulator.mailer import TEMPFAIL as KEPT
-from smap_simulator.past import Past
 
 from smap_conformance.expect import Miss, missed, not_measured
 from smap_conformance.lab import Lab
-from smap_conformance.laying import Outcome, over, recover, recover_alone
+from smap_conformance.laying import Outcome, lay, over, recover, recover_alone
 from smap_conformance.place import Place
-from smap_conformance.powercut import Broken, Survey, worst
-from smap_conformance.remnant import Remnant, token
+from smap_conformance.powercut import WEAK, Broken, State, Survey, renumbered, worst
+from smap_conformance.remnant import Disguise, Remnant, token
 from smap_conformance.suite.load import Sent, a_message, send_all
 from smap_conformance.suite.talk import ALICE
 from smap_conformance.tracing import Trace
@@ -79,10 +79,10 @@ def recorded(lab: Lab, scene: Scene) -> History:
         return seen_whole(place, meant(sent))
 
 
-def delivered_as(place: Place, script: Script, runs: int) -> None:
+def delivered_as(place: Place, script: Script, runs: int, trace: Trace | None = None) -> None:
     """Start smapd, and end it when the mailer has run so often and the spool is empty."""
     place.mailer.script(script)
-    smapd = place.start_smapd()
+    smapd = place.start_smapd(trace=trace)
     place.wait_runs(runs)
     place.wait("the spool after the mailer's last run", "no whole file left", lambda: not place.whole())
     over(place, smapd, runs)
@@ -94,6 +94,39 @@ def seen_whole(place: Place, messages: tuple[Message, ...]) -> History:
     if history.notes:
         not_measured(f"the recording has gaps: {'; '.join(history.notes)}")
     return history
+
+
+def recovery_recorded(lab: Lab, survey: Survey, state: State, scene: Scene) -> History:
+    """What smapd did with a crash state, with the scene's mailer; its inodes are those of the state."""
+    assert scene.script is not None
+    with lab.place(trace=Trace()) as place:
+        for remnant in state.remnants:
+            lay(place, remnant, Disguise(0, {}))
+        delivered_as(place, scene.script, scene.runs)
+        return renumbered(seen_whole(place, survey.history.messages), state.crash.image)
+
+
+def beginnings(survey: Survey) -> list[State]:
+    """Crash states that a recovery has work with: a promised message in the spool; one on its way to baddir, if any."""
+    found = []
+    for wanted in (is_in_the_spool, is_in_both):
+        states = (
+            state
+            for state in survey.states
+            if state.crash.model not in WEAK and wanted(state) and survey.past(state.crash).promises
+        )
+        found += list(islice(states, 1))
+    return found
+
+
+def is_in_the_spool(state: State) -> bool:
+    """Whether there is a whole message, and nothing else."""
+    return [len(remnant.files) for remnant in state.remnants if remnant.marked] == [1]
+
+
+def is_in_both(state: State) -> bool:
+    """Whether a message has a name in the spool and another one in baddir."""
+    return any(remnant.marked and len(remnant.files) > 1 for remnant in state.remnants)
 
 
 # Judging
@@ -131,7 +164,7 @@ class Trial:
 
     def _is_whole(self, remnant: Remnant) -> bool:
         """Whether it is a promised message just as smap left it: what any smapd must deliver."""
-        past = Past(self.survey.history)
+        past = self.survey.past()
         whole = [past.whole(each.inode) for each in past.promises if each.message == remnant.label]
         return remnant.marked and len(remnant.files) == 1 and remnant.files[0].data in whole
 

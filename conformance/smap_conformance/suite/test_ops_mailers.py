@@ -50,9 +50,6 @@ MAILERS = {
         lambda path: ["-C", str(path)],
         bounces=False,
     ),
-    "ssmtp": Mailer(
-        "ssmtp", "mailhub={host}:{port}\nFromLineOverride=YES\nhostname=c.example\n", lambda path: [f"-C{path}"]
-    ),
 }
 HEAD = (
     b"From: s@a.example\r\nDate: Wed, 25 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@a.example>\r\nSubject: real\r\n\r\n"
