@@ -24,7 +24,6 @@ from smap_conformance.place import Place
 from smap_conformance.powercut import WEAK, Broken, State, Survey, renumbered, worst
 from smap_conformance.remnant import Disguise, Remnant, token
 from smap_conformance.suite.load import Sent, a_message, send_all
-from smap_conformance.suite.talk import ALICE
 from smap_conformance.tracing import Trace
 
 ALONE_MAX = 12  # so many remnants are laid down alone, each with a smapd of its own
@@ -34,14 +33,6 @@ HISTORY = "history.jsonl"  # the artefact that a page draws, and `smaplab replay
 def letters(*sizes: int) -> list[Sent]:
     """A message of about each size, with the token that it is known by."""
     return [a_message(token(chr(ord("a") + at)), size) for at, size in enumerate(sizes)]
-
-
-def meant(sent: Sequence[Sent]) -> tuple[Message, ...]:
-    """The messages of a history."""
-    return tuple(
-        Message(token(chr(ord("a") + at)), one.sender.decode(), (ALICE.decode(),), one.body)
-        for at, one in enumerate(sent)
-    )
 
 
 # Scenes
@@ -76,7 +67,7 @@ def recorded(lab: Lab, scene: Scene) -> History:
         send_all(place, sent)
         if scene.script is not None:
             delivered_as(place, scene.script, scene.runs)
-        return seen_whole(place, meant(sent))
+        return seen_whole(place)
 
 
 def delivered_as(place: Place, script: Script, runs: int, trace: Trace | None = None) -> None:
@@ -88,9 +79,9 @@ def delivered_as(place: Place, script: Script, runs: int, trace: Trace | None = 
     over(place, smapd, runs)
 
 
-def seen_whole(place: Place, messages: tuple[Message, ...]) -> History:
-    """The recording of a place where everybody has ended."""
-    history = place.recording(messages)
+def seen_whole(place: Place, messages: tuple[Message, ...] = ()) -> History:
+    """The recording of a place where everybody has ended. `messages` lay in the spool before."""
+    history = place.recording(messages).history
     if history.notes:
         not_measured(f"the recording has gaps: {'; '.join(history.notes)}")
     return history

@@ -16,7 +16,7 @@ from smap_conformance.expect import Miss, codes, exactly, expect, miss, missed
 from smap_conformance.lab import Lab
 from smap_conformance.observed import breaches
 from smap_conformance.place import Place, Session
-from smap_conformance.suite.cut import HISTORY, SCENES, Scene, delivered_as, letters, meant, seen_whole
+from smap_conformance.suite.cut import HISTORY, SCENES, Scene, delivered_as, letters, seen_whole
 from smap_conformance.suite.load import send_all
 from smap_conformance.suite.talk import finish, rows
 from smap_conformance.tracing import Trace
@@ -49,7 +49,7 @@ def test_the_way_in_as_recorded(lab: Lab, umask: int) -> None:
     with lab.place(trace=Trace(), umask=umask) as place:
         sent = letters(0, 300, 9000)
         send_all(place, sent)
-        judge(place, seen_whole(place, meant(sent)), WAY_IN)
+        judge(place, seen_whole(place), WAY_IN)
 
 
 @pytest.mark.rule(*WAY_OUT)
@@ -60,7 +60,7 @@ def test_the_way_out_as_recorded(lab: Lab, scene: Scene) -> None:
         send_all(place, sent, place.open_session(trace=Trace()))
         assert scene.script is not None
         delivered_as(place, scene.script, scene.runs, Trace())
-        judge(place, seen_whole(place, meant(sent)), WAY_OUT)
+        judge(place, seen_whole(place), WAY_OUT)
 
 
 # New files
@@ -71,7 +71,7 @@ def test_new_files_are_created_exclusively_and_never_through_a_link(lab: Lab) ->
     with lab.place(trace=Trace()) as place:
         sent = letters(300, 300)
         send_all(place, sent)
-        history = seen_whole(place, meant(sent))
+        history = seen_whole(place)
         place.exhibits[HISTORY] = happening.dump(history)
         made = {event.name for event in history.events if isinstance(event, Create) and event.program == "smap"}
         expect("files that smap made, by the recording", bool(made), exactly(True))
