@@ -46,10 +46,6 @@ class Scene:
     script: Script | None = None  # None: no smapd
     runs: int = 0
 
-    def sent(self) -> list[Sent]:
-        """The messages."""
-        return letters(*self.sizes)
-
 
 SCENES = {
     "two messages in one session": Scene((300, 500)),
@@ -63,17 +59,21 @@ SCENES = {
 def recorded(lab: Lab, scene: Scene) -> History:
     """What the target did in a scene. Not measured where the recorder could not see all of it."""
     with lab.place(trace=Trace()) as place:
-        sent = scene.sent()
-        send_all(place, sent)
-        if scene.script is not None:
-            delivered_as(place, scene.script, scene.runs)
+        played(place, scene)
         return seen_whole(place)
 
 
-def delivered_as(place: Place, script: Script, runs: int, trace: Trace | None = None) -> None:
+def played(place: Place, scene: Scene) -> None:
+    """All that happens in a scene; in the end everybody is gone."""
+    send_all(place, letters(*scene.sizes))
+    if scene.script is not None:
+        delivered_as(place, scene.script, scene.runs)
+
+
+def delivered_as(place: Place, script: Script, runs: int) -> None:
     """Start smapd, and end it when the mailer has run so often and the spool is empty."""
     place.mailer.script(script)
-    smapd = place.start_smapd(trace=trace)
+    smapd = place.start_smapd()
     place.wait_runs(runs)
     place.wait("the spool after the mailer's last run", "no whole file left", lambda: not place.whole())
     over(place, smapd, runs)

@@ -16,7 +16,7 @@ from smap_conformance.expect import Miss, codes, exactly, expect, miss, missed
 from smap_conformance.lab import Lab
 from smap_conformance.observed import breaches
 from smap_conformance.place import Place, Session
-from smap_conformance.suite.cut import HISTORY, SCENES, Scene, delivered_as, letters, seen_whole
+from smap_conformance.suite.cut import HISTORY, SCENES, Scene, letters, played, seen_whole
 from smap_conformance.suite.load import send_all
 from smap_conformance.suite.talk import finish, rows
 from smap_conformance.tracing import Trace
@@ -47,19 +47,15 @@ def judge(place: Place, history: History, rules: Sequence[str]) -> None:
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=lambda umask: f"umask {umask:03o}")
 def test_the_way_in_as_recorded(lab: Lab, umask: int) -> None:
     with lab.place(trace=Trace(), umask=umask) as place:
-        sent = letters(0, 300, 9000)
-        send_all(place, sent)
+        send_all(place, letters(0, 300, 9000))
         judge(place, seen_whole(place), WAY_IN)
 
 
 @pytest.mark.rule(*WAY_OUT)
 @pytest.mark.parametrize("scene", rows({name: scene for name, scene in SCENES.items() if scene.script is not None}))
 def test_the_way_out_as_recorded(lab: Lab, scene: Scene) -> None:
-    with lab.place() as place:
-        sent = scene.sent()
-        send_all(place, sent, place.open_session(trace=Trace()))
-        assert scene.script is not None
-        delivered_as(place, scene.script, scene.runs, Trace())
+    with lab.place(trace=Trace()) as place:
+        played(place, scene)
         judge(place, seen_whole(place), WAY_OUT)
 
 
@@ -69,8 +65,7 @@ def test_the_way_out_as_recorded(lab: Lab, scene: Scene) -> None:
 @pytest.mark.rule("PRIV-08")
 def test_new_files_are_created_exclusively_and_never_through_a_link(lab: Lab) -> None:
     with lab.place(trace=Trace()) as place:
-        sent = letters(300, 300)
-        send_all(place, sent)
+        send_all(place, letters(300, 300))
         history = seen_whole(place)
         place.exhibits[HISTORY] = happening.dump(history)
         made = {event.name for event in history.events if isinstance(event, Create) and event.program == "smap"}
