@@ -6,7 +6,6 @@ target started is gone and every mount undone.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -18,16 +17,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from smap_simulator.history import Message
-from smap_simulator.recorder.record import Recording, Setting
+from smap_simulator.recorder.record import Recording
 
 from smap_conformance import namespace, netperm, offspring, spool, tracing
 from smap_conformance.dialogue import Reply, stuffed
-from smap_conformance.expect import Miss, Overdue, codes, expect, not_measured
+from smap_conformance.expect import Miss, codes, expect, not_measured
 from smap_conformance.inetd import Inetd
 from smap_conformance.mailer import Mailer
 from smap_conformance.patience import WAIT_S, until
-from smap_conformance.programs import SETTLE_S, Session, Smapd
-from smap_conformance.recording import Recorder, log_of
+from smap_conformance.programs import Session, Smapd
+from smap_conformance.recording import Recorder
 from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances
 from smap_conformance.spool import SpoolFile
 from smap_conformance.tracing import Trace, Traced
@@ -201,7 +200,7 @@ class Place:
     def _start_traced(
         self, name: str, command: Sequence[str], trace: Trace, run: tracing.Start
     ) -> subprocess.Popen[bytes]:
-        self._recorder = self._recorder or Recorder(self.disk, self.sandbox.user)
+        self._recorder = self._recorder or Recorder(self)
         log = self.root / "traces" / f"{len(self.traces) + 1}.{name}"
         session = len(self._sessions) + 1 if name == "smap" else 0
         traced = Traced(name, session, trace, log, self.target.executable, str(self.mailer.path))
@@ -313,26 +312,7 @@ class Place:
         """
         if self._recorder is None:
             raise LookupError("nothing was watched here: start the programs with trace=Trace()")
-        with contextlib.suppress(Overdue):
-            self.wait("strace", "its end", lambda: all(traced.settled() for traced in self.traces), SETTLE_S)
-        is_over = all(traced.settled() for traced in self.traces)
-        firsts = [traced.session for traced in self.traces if traced.session]
-        logs = []
-        for traced in self.traces:
-            last = next((number for number in firsts if number > traced.session), len(self._sessions) + 1)
-            served = self._sessions[traced.session - 1 : last - 1] if traced.session else []
-            transcripts = [session.transcript for session in served]
-            logs.append(log_of(traced, transcripts, self.shape.umask, accepts=self.mode == "wait"))
-        baddir = self.baddir.relative_to(self.disk).as_posix() if self.baddir.is_relative_to(self.disk) else None
-        setting = Setting(
-            self._recorder.start(),
-            tuple(dict.fromkeys((os.path.realpath(self.disk), str(self.disk)))),
-            self.spool.relative_to(self.disk).as_posix(),
-            baddir,
-            f"{self.target.name}: {', '.join(traced.program for traced in self.traces)}",
-            tuple(messages),
-        )
-        return self._recorder.record(logs, setting, is_over=is_over)
+        return self._recorder.recording(self, self._sessions, messages)
 
     # looking
 

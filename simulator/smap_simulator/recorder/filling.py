@@ -13,6 +13,8 @@ from smap_simulator.recorder.strace import Call, bytes_of, descriptor_of, flags_
 
 _UNSEEN = "bytes came into a watched file in a way that strace does not show"
 
+_CLONES = ("FICLONE", "FICLONERANGE", "FIDEDUPERANGE", "BTRFS_IOC_CLONE")
+
 
 # Bytes
 
@@ -126,7 +128,7 @@ def fallocate(scene: Scene, process: Process, call: Call) -> None:
         return
     mode = call.arguments[1]
     end = (number_of(call.arguments[2]) or 0) + (number_of(call.arguments[3]) or 0)
-    if mode in ("0", "FALLOC_FL_ZERO_RANGE") and mode == "0":
+    if mode == "0":
         if end > len(thing.inode.data):
             _resize(scene, process, call, thing.inode, end)
     elif mode != "FALLOC_FL_KEEP_SIZE":
@@ -172,9 +174,8 @@ def ioctl(scene: Scene, process: Process, call: Call) -> None:
     fd, _ = descriptor_of(call.arguments[0])
     if call.arguments[1] in ("FIOCLEX", "FIONCLEX"):
         _set_closes(process, fd, closes=call.arguments[1] == "FIOCLEX")
-    elif call.arguments[1] in ("FICLONE", "FICLONERANGE", "FIDEDUPERANGE", "BTRFS_IOC_CLONE"):
-        if isinstance(scene.thing(process, call.arguments[0], call), File):
-            scene.note(call, _UNSEEN)
+    elif call.arguments[1] in _CLONES and isinstance(scene.thing(process, call.arguments[0], call), File):
+        scene.note(call, _UNSEEN)
 
 
 def behind(scene: Scene, process: Process, call: Call) -> None:
@@ -239,7 +240,7 @@ def fcntl(scene: Scene, process: Process, call: Call) -> None:
         return
     fd, _ = descriptor_of(call.arguments[0])
     if command in ("F_DUPFD", "F_DUPFD_CLOEXEC"):
-        _duplicate(scene, process, call, fd, call.result, closes=command != "F_DUPFD")
+        _duplicate(scene, process, call, closes=command != "F_DUPFD")
     elif command == "F_SETFD":
         _set_closes(process, fd, closes="FD_CLOEXEC" in call.arguments[2])
     elif command == "F_SETFL":
@@ -303,10 +304,11 @@ def dup(scene: Scene, process: Process, call: Call) -> None:
     fd, _ = descriptor_of(call.arguments[0])
     if fd != call.result:
         closes = call.name == "dup3" and "O_CLOEXEC" in call.arguments[2]
-        _duplicate(scene, process, call, fd, call.result, closes=closes)
+        _duplicate(scene, process, call, closes=closes)
 
 
-def _duplicate(scene: Scene, process: Process, call: Call, fd: int | None, new: int | None, *, closes: bool) -> None:
+def _duplicate(scene: Scene, process: Process, call: Call, *, closes: bool) -> None:
+    new = call.result
     assert new is not None
     thing = scene.thing(process, call.arguments[0], call)
     if thing is None:

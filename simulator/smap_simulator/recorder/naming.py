@@ -38,7 +38,9 @@ def open_(scene: Scene, process: Process, call: Call) -> None:
     if "O_TMPFILE" in flags:
         inode = _nameless(scene, process, call, mode)
     elif inode is None:
-        inode = _create(scene, process, call, spot, mode, is_known="O_CREAT" in flags)
+        if "O_CREAT" not in flags:
+            scene.missing(call, spot)
+        inode = _create(scene, process, call, spot, mode)
     else:
         if "O_TRUNC" in flags and inode.kind == FILE:
             scene.disk.cut(inode, 0)
@@ -73,9 +75,7 @@ def _owner(process: Process, directory: Inode) -> tuple[int, int]:
     return process.uid, directory.gid if directory.mode & 0o2000 else process.gid
 
 
-def _create(scene: Scene, process: Process, call: Call, spot: Spot, mode: int, *, is_known: bool) -> Inode:
-    if not is_known:
-        scene.missing(call, spot)
+def _create(scene: Scene, process: Process, call: Call, spot: Spot, mode: int) -> Inode:
     allowed = mode & 0o7777 & ~process.where.umask
     owner = _owner(process, spot.directory)
     inode = scene.disk.make(spot.directory, spot.name, FILE, allowed, owner)
@@ -166,7 +166,7 @@ def mknod(scene: Scene, process: Process, call: Call) -> None:
     word = call.arguments[2 if call.name == "mknodat" else 1]
     mode = number_of(word.rpartition("|")[2]) or 0
     if word.startswith(("S_IFREG", "0")):
-        _create(scene, process, call, spot, mode, is_known=True)
+        _create(scene, process, call, spot, mode)
     else:
         scene.note(call, f"{spot.name!r} is no regular file: no crash state tells of it")
 

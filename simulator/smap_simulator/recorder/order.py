@@ -3,8 +3,8 @@
 Strategy: of a call that lasted while others went on, the log knows when it began and when it was over, and not when
 in between the kernel did it. What the programs' guarantees rest on is taken where it is worth least: a barrier, a
 reply and the giving up of a lock happen where their call began, everything else where it ended. So nothing counts as
-covered by an fsync that may not have been, and a promise is as early as it can have been. A fork comes at its beginning
-too, for the child may be heard of before its parent.
+covered by an fsync that may not have been, and a promise is as early as it can have been. A fork and the execution of a
+program come at their beginning too, for the child may be heard of before its parent.
 
 Whether another order would have told another story, `overlaps` says: pairs of calls of different processes that lay
 over each other and touched the same file or name. `moved` takes calls to their other end: that is the other order.
@@ -22,6 +22,7 @@ from smap_simulator.recorder.strace import FORKS, Call, Ended, descriptor_of
 
 EARLY = FORKS | {
     "fsync", "fdatasync", "sync", "syncfs", "close", "close_range", "shutdown", "sendto", "sendmsg", "sendmmsg",
+    "execve", "execveat",
 }  # fmt: skip
 
 CallId = tuple[int, int]  # log, line where it began

@@ -90,6 +90,12 @@ def _record(logs: Sequence[Log], setting: Setting, moved: Mapping[CallId, bool])
     scene = Scene(Tree(setting.start, setting.tops))
     for log in logs:
         _begin(scene, log)
+    scene.executing = {
+        item.pid: running.words(item)
+        for log in logs
+        for item in reversed(log.items)
+        if isinstance(item, Call) and item.name in ("execve", "execveat") and item.result == 0
+    }
     touches: list[Touch] = []
     for step in steps([log.items for log in logs], moved):
         before = len(scene.events)
@@ -112,7 +118,7 @@ def _begin(scene: Scene, log: Log) -> None:
     if not log.items:
         return
     first = log.items[0]
-    process = Process(first.pid, first.pid, 0, "", Table(), Where(log.cwd, "/", log.umask), log.uid, log.gid, told=True)
+    process = Process(first.pid, first.pid, Table(), Where(log.cwd, "/", log.umask), log.uid, log.gid)
     scene.processes[first.pid] = process
     scripts = (*log.scripts, *(None for _ in log.sessions[len(log.scripts) :]))
     made = [Connection(number, script) for number, script in zip(log.sessions, scripts, strict=False)]

@@ -60,6 +60,7 @@ class Scene:
         self.processes: dict[int, Process] = {}
         self.connections: list[Connection] = []
         self.passed: dict[str, list[File]] = {}  # files on their way from process to process, by host path
+        self.executing: dict[int, tuple[str, ...]] = {}  # what each process will execute first
         self.nameless: set[int] = set()  # inodes that have no name yet (O_TMPFILE), and so no history
         self._notes: dict[str, None] = {}
 
@@ -166,7 +167,7 @@ class Scene:
         return self.tree.locate(host, process.where.root, follow=follow or path.endswith("/"))
 
     def _base(self, process: Process, argument: str, call: Call) -> str:
-        fd, where = descriptor_of(argument)
+        where = descriptor_of(argument)[1]
         if argument.startswith("AT_FDCWD"):
             if where is not None:
                 process.where.cwd = where  # what the kernel says of it, whatever links led there
@@ -185,15 +186,7 @@ class Scene:
 
     def tell(self, process: Process, call: Call, kind: Callable[..., Event], *fields: object) -> None:
         """An event of a process."""
-        self.spawned(process, ())
         self.events.append(kind(process.leader, call.program, *fields))
-
-    def spawned(self, process: Process, argv: tuple[str, ...]) -> None:
-        """Tell that a process was started by another, once: when it executes a program, or does something itself."""
-        if not process.told and process.parent:
-            event = history.Spawn(process.parent, process.parent_program, process.leader, argv)
-            self.events.append(event)
-        process.told = True
 
     def missing(self, call: Call, spot: Spot) -> None:
         """A call found a file of which nothing was known."""
@@ -208,21 +201,21 @@ class Scene:
                 inode = spot.inode.number if spot.inode is not None and name not in ("open", "lstat") else 0
                 self._failed(process, call, name, inode)
             return
-        thing = self.thing(process, call.arguments[0], call) if call.arguments else None
-        if call.name in ("sync", "execve", "execveat") or thing is None:
+        if not call.arguments or call.name in ("sync", "execve", "execveat", "ioctl", "mmap"):
             return
+        thing = self.thing(process, call.arguments[0], call)
         if isinstance(thing, Connection):
             if name in ("recv", "send", "read", "write") and call.errno != errno.EAGAIN:
                 self._failed(process, call, {"read": "recv", "write": "send"}.get(name, name), 0)
         elif isinstance(thing, File):
-            if call.name == "fcntl":
-                name = "lockf"
-                if not call.arguments[1].startswith(("F_SETLK", "F_OFD_SETLK")):
-                    return
-            if call.name == "flock" and call.errno == errno.EAGAIN and locks.drop_flock(thing):
-                self.tell(process, call, history.Unlock, thing.inode.number, "flock")  # lost in the conversion
-            if call.name not in ("ioctl", "mmap"):
-                self._failed(process, call, name, thing.inode.number)
+            self._failed_at(process, call, name, thing)
+
+    def _failed_at(self, process: Process, call: Call, name: str, file: File) -> None:
+        if call.name == "fcntl" and not call.arguments[1].startswith(("F_SETLK", "F_OFD_SETLK")):
+            return
+        if call.name == "flock" and call.errno == errno.EAGAIN and locks.drop_flock(file):
+            self.tell(process, call, history.Unlock, file.inode.number, "flock")  # lost in the conversion
+        self._failed(process, call, "lockf" if call.name == "fcntl" else name, file.inode.number)
 
     def _failed(self, process: Process, call: Call, name: str, inode: int) -> None:
         self.tell(process, call, history.Failed, name, call.errno, inode, call.injected)
@@ -233,7 +226,7 @@ class Scene:
         """The process of a call; one that nobody was seen to make begins with nothing."""
         if pid not in self.processes:
             self.note(call, "a process came from somewhere that was not seen")
-            self.processes[pid] = Process(pid, pid, 0, "", Table(), Where(), 0, 0)
+            self.processes[pid] = Process(pid, pid, Table(), Where(), 0, 0)
         return self.processes[pid]
 
     def read_by(self, process: Process, thing: Thing, data: bytes) -> None:
@@ -241,11 +234,6 @@ class Scene:
         mailing = process.mailing
         if mailing is not None and mailing.is_input(thing):
             mailing.read += data
-
-
-def is_watched(thing: Thing | None) -> bool:
-    """Whether it is a file of the watched disk."""
-    return isinstance(thing, File)
 
 
 def taken(inode: Inode, offset: int, count: int) -> bytes:

@@ -17,7 +17,7 @@ _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
 _CALL = re.compile(r"(\w+)\((.*)", re.DOTALL)
 _RESULT = re.compile(
-    r" *= (?P<value>\?|-?\d+|0x[0-9a-f]+)(?:<(?P<where>[^>]*)>(?:\(deleted\))?)?(?: (?P<errno>E[A-Z0-9_]+)\b)?"
+    r" *= (?P<value>\?|0x[0-9a-f]+|-?\d+)(?:<(?P<where>[^>]*)>(?:\(deleted\))?)?(?: (?P<errno>E[A-Z0-9_]+)\b)?"
     r"(?P<rest>.*?)(?: <(?P<lasted>\d+\.\d+)>)?"
 )
 _ENDED = re.compile(r"\+\+\+ (?:exited with (\d+)|killed by (\w+)(?: \(core dumped\))?) \+\+\+")
@@ -27,7 +27,13 @@ _WORD = re.compile(r'"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?|[\[{(]|[\]})]|,|[^"\[{(\]}
 _DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?)?$")
 # What the kernel says to itself of a call that a signal came upon: it is begun again, or becomes EINTR
 _RESTARTS = {"ERESTARTSYS": 512, "ERESTARTNOINTR": 513, "ERESTARTNOHAND": 514, "ERESTART_RESTARTBLOCK": 516}
-_SIGNALS = ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"]
+# fmt: off
+_SIGNALS = (
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+)
+# fmt: on
 FORKS = frozenset({"fork", "vfork", "clone", "clone3"})
 
 

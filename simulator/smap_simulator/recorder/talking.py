@@ -38,10 +38,7 @@ def send(scene: Scene, process: Process, call: Call) -> None:
     thing = scene.thing(process, call.arguments[0], call)
     if not call.result or not isinstance(thing, Connection | Stream):
         return
-    if call.name == "sendto":
-        data = bytes_of(call.arguments[1])
-    else:
-        data = _vectors(call.arguments[1])
+    data = bytes_of(call.arguments[1]) if call.name == "sendto" else _vectors(call.arguments[1])
     if data is None:
         scene.note(call, "what was sent is not in the log")
         return
