@@ -18,7 +18,7 @@ from smap_simulator.history import Create, Event, History, Link, Rename, Reply
 from smap_simulator.image import DIRECTORY, Image, Node, spool_image
 
 SPOOL_AT, BAD_AT = 2, 3
-NAMES = ["m1764000000.000000.101.0", "smap.Xa3f9Q", "xma00123", "aBcDeF", "queue-file_7f3a.eml"]
+NAMES = ["m1764000000.000000.101.0", "smap.Xa3f9Q", "xma00123", "aBcDeF", "spool-file_7f3a.eml"]
 
 
 @pytest.mark.parametrize("name", NAMES)
