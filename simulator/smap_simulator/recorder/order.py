@@ -101,7 +101,7 @@ def overlaps(touches: Sequence[Touch]) -> list[Overlap]:
     found: list[Overlap] = []
     going_on: list[Touch] = []
     for touch in touches:
-        going_on = [other for other in going_on if _lies_over(other.call, touch.call, other.call_id, touch.call_id)]
+        going_on = [other for other in going_on if lies_over(other.call, touch.call, other.call_id, touch.call_id)]
         for other in going_on:
             shared = other.touched & touch.touched
             if other.call.pid != touch.call.pid and shared and (other.changes or touch.changes):
@@ -111,7 +111,8 @@ def overlaps(touches: Sequence[Touch]) -> list[Overlap]:
     return found
 
 
-def _lies_over(first: Call, second: Call, first_id: CallId, second_id: CallId) -> bool:
+def lies_over(first: Call, second: Call, first_id: CallId, second_id: CallId) -> bool:
+    """Whether the two calls were going on at the same time."""
     if first_id[0] == second_id[0]:
         return first.began < second.ended and second.began < first.ended
     return first.began_s <= second.ended_s and second.began_s <= first.ended_s

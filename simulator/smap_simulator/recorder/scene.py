@@ -188,10 +188,6 @@ class Scene:
         """An event of a process."""
         self.events.append(kind(process.leader, call.program, *fields))
 
-    def missing(self, call: Call, spot: Spot) -> None:
-        """A call found a file of which nothing was known."""
-        self.note(call, f"{spot.name!r} was there, and nobody who is watched had made it")
-
     def failed(self, process: Process, call: Call) -> None:
         """A call that came back with an error: told where it is one about the disk or a client."""
         name = PLAIN.get(call.name, call.name)
