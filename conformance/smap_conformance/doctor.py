@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smap_conformance import offspring, running, sandbox
+from smap_conformance import offspring, running, sandbox, tracing
 from smap_conformance.users import user_for_targets
 
 # Programs, the Debian package of each, and what is lost without it.
 PROGRAMS = {
     "unshare": ("util-linux", "a run that is killed may leave processes behind"),
-    "strace": ("strace", "nothing here; the project's own tests of the jail"),
     "inetd": ("openbsd-inetd", "nothing here; the project's own tests with a real inetd"),
 }
 
@@ -30,8 +29,8 @@ class Finding:
     lost: str
 
 
-def findings(means: sandbox.Means, own_pids: bool) -> list[Finding]:
-    """Every means, in the order of weight."""
+def findings(means: sandbox.Means, own_pids: bool, traces: bool) -> list[Finding]:
+    """Every means, in the order of weight. `traces`: strace is here and may trace."""
     programs = [Finding(name, bool(shutil.which(name)), f"{lost}") for name, (_, lost) in PROGRAMS.items()]
     return [
         Finding("chroot", means.chroot, "no smap can run: only what smapd does without a message is measured"),
@@ -40,6 +39,7 @@ def findings(means: sandbox.Means, own_pids: bool) -> list[Finding]:
         ),
         Finding("mount namespaces", means.namespaces or False, "no table at its compiled-in path: see --smap, --smapd"),
         Finding("small disks (tmpfs)", means.tmpfs, "FAULT-01 and FAULT-02: no disk that is full"),
+        Finding("strace", traces, "no recordings, and no faults in single calls: CRASH, and parts of GATHER and FAULT"),
         Finding("log at /dev/log", means.log, "OPS-02, and what other rules say about log lines"),
         Finding("PID namespace", own_pids, "a run that is killed may leave processes behind"),
         Finding("lists of children in /proc", offspring.KERNEL_LISTS_CHILDREN, "nothing: slower ways are used"),
@@ -52,20 +52,24 @@ def examine(console: Console) -> None:
     user = user_for_targets()
     own_pids = running.in_own_pid_namespace(["true"]) != ["true"]  # before the sandbox: it gives rights away
     box = sandbox.Sandbox(user)
-    box.close()
+    try:
+        untraced = tracing.obstacle(box)
+    finally:
+        box.close()
     table = Table(box=None, pad_edge=False)
     for heading in ("means", "here", "without it"):
         table.add_column(heading, overflow="fold")
-    for finding in findings(box.means, own_pids):
+    for finding in findings(box.means, own_pids, not untraced):
         shown = finding.here if isinstance(finding.here, str) else ("yes" if finding.here else "no")
         table.add_row(
             finding.name, Text(shown, "green" if finding.here else "yellow"), "" if finding.here else finding.lost
         )
     console.print(table)
-    for reason in box.means.reasons:
+    for reason in (*box.means.reasons, *([untraced] if untraced else [])):
         console.print(Text(f"because: {reason}", "yellow"), soft_wrap=True)
     console.print(f"targets run as {user.name} (uid {user.uid})")
-    if missing := [package for name, (package, _) in PROGRAMS.items() if not shutil.which(name)]:
+    packages = {name: package for name, (package, _) in PROGRAMS.items()} | {"strace": "strace"}
+    if missing := [package for name, package in packages.items() if not shutil.which(name)]:
         console.print(f"to install what is missing: apt-get install {' '.join(missing)}", style="bold", soft_wrap=True)
     if not box.means.namespaces:
         console.print(Text(f"to measure the rest: {mend()}"), soft_wrap=True)

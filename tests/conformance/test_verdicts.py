@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from smap_conformance import results
 from smap_conformance.catalogue import Level, Rule
 from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, one_of, shown, such_that
+from smap_conformance.failure import Failure
 from smap_conformance.judging import Finished, judge
+from smap_conformance.known import Known
 from smap_conformance.verdict import CaseResult, Verdict, conclude, roll_up
 
 RULES = {
@@ -149,10 +151,14 @@ case_results = st.builds(
     texts, texts,
     st.dictionaries(texts, texts, max_size=2), st.dictionaries(st.sampled_from(["log", "spool"]), texts),
     st.dictionaries(st.sampled_from(["crash points", "recoveries"]), st.integers(0, 9)),
+    st.none() | st.builds(Failure, st.just(("A-01",)), texts, texts, texts, texts, texts),
+    st.dictionaries(st.sampled_from(["lock", "partial_files"]), texts, max_size=1), st.sampled_from([0.0, 1.5]),
 )  # fmt: skip
 runs = st.builds(
     results.Run, texts, st.lists(case_results, max_size=4, unique_by=lambda one: one.case).map(tuple),
     st.lists(texts, max_size=2).map(tuple), st.lists(texts, max_size=2).map(tuple), st.just(("A-01",)),
+    st.lists(st.builds(Known, st.just("A-01"), texts, texts, texts), max_size=2).map(tuple),
+    st.builds(results.About, texts, texts, options=st.lists(texts, max_size=2).map(tuple), seconds=st.just(1.5)),
 )  # fmt: skip
 
 
@@ -184,7 +190,7 @@ def test_artefacts_are_kept_of_what_went_wrong_only(tmp_path: Path) -> None:
 
 def test_another_schema_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({"schema": 99}), encoding="utf-8")
-    with pytest.raises(ValueError, match="schema 99 is not 1"):
+    with pytest.raises(ValueError, match="schema 99 is not 2"):
         results.read(tmp_path)
 
 
