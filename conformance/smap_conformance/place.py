@@ -6,12 +6,13 @@ target started is gone and every mount undone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,11 +50,12 @@ class Shape:
     groups: tuple[int, ...] | None = None
     descriptors: tuple[int, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)  # besides what they need
+    limits: tuple[tuple[int, int], ...] = ()
 
     @property
     def circumstances(self) -> Circumstances:
         """For the sandbox."""
-        return Circumstances(self.umask, self.withheld, self.groups, self.descriptors)
+        return Circumstances(self.umask, self.withheld, self.groups, self.descriptors, self.limits)
 
 
 class Place:
@@ -166,6 +168,15 @@ class Place:
         if self.target.netperm_environment:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
+
+    @contextlib.contextmanager
+    def limited(self, which: int, soft: int) -> Iterator[None]:
+        """Start programs with this limit (resource.RLIMIT_*), as long as it lasts."""
+        shape, self.shape = self.shape, replace(self.shape, limits=((which, soft),))
+        try:
+            yield
+        finally:
+            self.shape = shape
 
     # smap
 

@@ -28,6 +28,7 @@ from typing import IO, Any
 
 from smap_conformance import namespace, netperm, offspring
 from smap_conformance.logbook import Logbook
+from smap_conformance.mailer import BASE_INTERPRETER
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
 from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_local_etc
@@ -87,9 +88,27 @@ class Circumstances:
     withheld: frozenset[int] = frozenset()  # capabilities (namespace.CAP_*) that it does not get, root or not
     groups: tuple[int, ...] | None = None  # supplementary ones; None: those of the harness. Needs root
     descriptors: tuple[int, ...] = ()  # inherited besides 0, 1 and 2, under these very numbers
+    limits: tuple[tuple[int, int], ...] = ()  # soft ones (resource.RLIMIT_*)
 
 
 ORDINARY = Circumstances()
+_WITH_LIMITS = """import os, resource, sys
+number = int(sys.argv[1])
+for word in sys.argv[2 : 2 + number]:
+    which, soft = map(int, word.split("="))
+    resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
+os.execv(sys.argv[2 + number], sys.argv[2 + number :])
+"""
+
+
+def with_limits(limits: Sequence[tuple[int, int]], command: Sequence[str]) -> list[str]:
+    """The command line of a program that sets the limits, and is then the command's program, its first word a path."""
+    if not limits:
+        return list(command)
+    words = [f"{which}={soft}" for which, soft in limits]
+    return [BASE_INTERPRETER, "-IS", "-c", _WITH_LIMITS, str(len(words)), *words, *command]
+
+
 ALLOW_NAMESPACES = "run as root, or where a plain user may make user namespaces (`smaplab doctor` says why not here)"
 
 
@@ -229,11 +248,12 @@ class Sandbox:
         `descriptors` are stdin, stdout and stderr; what is not given is /dev/null.
         """
         opened = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | descriptors
+        words = with_limits(circumstances.limits, [os.fspath(word) for word in command])
 
         def start() -> subprocess.Popen[bytes]:
             with self.target_view():
                 return subprocess.Popen(
-                    [os.fspath(word) for word in command],
+                    words,
                     stdin=opened["stdin"],
                     stdout=opened["stdout"],
                     stderr=opened["stderr"],
@@ -271,6 +291,15 @@ class Sandbox:
         wanted = [f"size={size_bytes}" if size_bytes else "", f"nr_inodes={inodes}" if inodes else "", "mode=755"]
         options = ",".join(word for word in wanted if word)
         namespace.mount("tmpfs", where, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, options)
+
+    def lock_disk(self, where: Path, *, read_only: bool) -> None:
+        """Let the target change nothing on a disk from `mount_disk`, or let it again; we still may.
+
+        OSError (EBUSY) while somebody of the target's has a file there open for writing.
+        """
+        flags = namespace.MS_REMOUNT | namespace.MS_BIND | namespace.MS_NOSUID | namespace.MS_NODEV
+        with self.target_view():
+            namespace.mount("none", where, flags=flags | (namespace.MS_RDONLY if read_only else 0))
 
     def unmount_disk(self, where: Path) -> None:
         """Take it away again."""
