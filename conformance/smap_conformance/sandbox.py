@@ -21,7 +21,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -88,7 +88,6 @@ class Circumstances:
     withheld: frozenset[int] = frozenset()  # capabilities (namespace.CAP_*) that it does not get, root or not
     groups: tuple[int, ...] | None = None  # supplementary ones; None: those of the harness. Needs root
     descriptors: tuple[int, ...] = ()  # inherited besides 0, 1 and 2, under these very numbers
-    limits: tuple[tuple[int, int], ...] = ()  # soft ones (resource.RLIMIT_*)
 
 
 ORDINARY = Circumstances()
@@ -173,6 +172,7 @@ class Sandbox:
         self.work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=base))
         self._claim = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.veiled: list[Path] = []
+        self._remembered: dict[str, str] = {}
         self._ours = self._theirs = -1
         self._logbook: Logbook | None = None
         try:
@@ -248,12 +248,11 @@ class Sandbox:
         `descriptors` are stdin, stdout and stderr; what is not given is /dev/null.
         """
         opened = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | descriptors
-        words = with_limits(circumstances.limits, [os.fspath(word) for word in command])
 
         def start() -> subprocess.Popen[bytes]:
             with self.target_view():
                 return subprocess.Popen(
-                    words,
+                    [os.fspath(word) for word in command],
                     stdin=opened["stdin"],
                     stdout=opened["stdout"],
                     stderr=opened["stderr"],
@@ -266,6 +265,12 @@ class Sandbox:
 
         withheld = circumstances.withheld
         return namespace.without_capabilities(withheld, start) if withheld else start()
+
+    def remembered(self, what: str, find: Callable[[], str]) -> str:
+        """What `find()` said when it was first asked for `what`: for trials that need not be made twice."""
+        if what not in self._remembered:
+            self._remembered[what] = find()
+        return self._remembered[what]
 
     def write_compiled_in_table(self, content: netperm.Content) -> None:
         """Put the table at its compiled-in path in the target's view."""
