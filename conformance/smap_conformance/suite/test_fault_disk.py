@@ -176,7 +176,9 @@ def directory_without_write(place: Place) -> Iterator[None]:
 
 @pytest.mark.rule("FAULT-04", "FAULT-05")
 @pytest.mark.parametrize("fault", rows({"read-only": read_only, "not ours to write": directory_without_write}))
-def test_what_was_delivered_cannot_be_removed(lab: Lab, fault: Callable[[Place], AbstractContextManager[None]]) -> None:
+def test_what_was_delivered_cannot_be_removed(
+    lab: Lab, fault: Callable[[Place], contextlib.AbstractContextManager[None]]
+) -> None:
     """From the moment on when the mailer has begun."""
     with lab.place(disk_bytes=DISK_BYTES) as place:
         gate = Gate(place)
