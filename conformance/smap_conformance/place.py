@@ -6,16 +6,18 @@ target started is gone and every mount undone.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from smap_simulator.history import Message
+from smap_simulator.recorder.record import Recording
 
 from smap_conformance import namespace, netperm, offspring, spool, tracing
 from smap_conformance.dialogue import Reply, stuffed
@@ -24,6 +26,7 @@ from smap_conformance.inetd import Inetd
 from smap_conformance.mailer import Mailer
 from smap_conformance.patience import WAIT_S, until
 from smap_conformance.programs import Session, Smapd
+from smap_conformance.recording import Recorder
 from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances, with_limits
 from smap_conformance.spool import SpoolFile
 from smap_conformance.tracing import Trace, Traced
@@ -74,6 +77,7 @@ class Place:
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
+        self._recorder: Recorder | None = None
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
         self.mailer: Mailer
@@ -172,15 +176,6 @@ class Place:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
 
-    @contextlib.contextmanager
-    def limited(self, which: int, soft: int) -> Iterator[None]:
-        """Start programs with this limit (resource.RLIMIT_*), as long as it lasts."""
-        shape, self.shape = self.shape, replace(self.shape, limits=((which, soft),))
-        try:
-            yield
-        finally:
-            self.shape = shape
-
     # smap
 
     def _start(
@@ -206,6 +201,7 @@ class Place:
     def _start_traced(
         self, name: str, command: Sequence[str], trace: Trace, run: tracing.Start
     ) -> subprocess.Popen[bytes]:
+        self._recorder = self._recorder or Recorder(self)
         log = self.root / "traces" / f"{len(self.traces) + 1}.{name}"
         session = len(self._sessions) + 1 if name == "smap" else 0
         traced = Traced(name, session, trace, log, self.target.executable, str(self.mailer.path))
@@ -308,6 +304,17 @@ class Place:
         """What every smapd of this place wrote to its standard output and error."""
         return "".join(smapd.said() for smapd in self.smapds)
 
+    # recording
+
+    def recording(self, messages: Sequence[Message] = ()) -> Recording:
+        """All that the watched programs did, as a history. End them first: smap by its session, smapd by a signal.
+
+        The messages that clients sent in sessions are found there; `messages` are those that lay in the spool before.
+        """
+        if self._recorder is None:
+            raise LookupError("nothing was watched here: start the programs with trace=Trace()")
+        return self._recorder.recording(self, self._sessions, messages)
+
     # looking
 
     def entries(self) -> list[SpoolFile]:
@@ -334,6 +341,8 @@ class Place:
         os.chown(hidden, self.sandbox.user.uid, self.sandbox.user.gid)
         hidden.chmod(mode)
         hidden.rename(path)
+        if self._recorder is not None:
+            self._recorder.put(path, data, mode)
         return path
 
     def wait(self, what: str, acceptable: str, ready: Callable[[], Found], within_s: float = WAIT_S) -> Found:

@@ -34,21 +34,19 @@ from smap_conformance.expect import not_measured
 from smap_conformance.sandbox import Sandbox
 
 INSTALL = "install strace (apt-get install strace), and let it trace: a container may need --cap-add SYS_PTRACE"
-CALLS = (
-    # files and names
-    "open openat openat2 creat close close_range dup dup2 dup3 fcntl pipe pipe2 socketpair memfd_create"
-    " read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 lseek"
-    " truncate ftruncate fallocate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat"
-    " mkdir mkdirat link linkat symlink symlinkat mknod mknodat unlink unlinkat rmdir rename renameat renameat2"
-    " fsync fdatasync sync syncfs sync_file_range msync flock stat lstat newfstatat statx getdents getdents64"
-    # ways around them
-    " mmap sendfile copy_file_range splice tee vmsplice ioctl io_uring_setup io_setup pidfd_getfd open_by_handle_at"
-    # processes, and what paths mean to them
-    " execve execveat fork vfork clone clone3 unshare setns chdir fchdir chroot pivot_root umask"
-    " setuid setreuid setresuid setfsuid setgid setregid setresgid setfsgid kill"
-    # the connection
-    " socket connect accept accept4 shutdown sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg"
-).split()
+# Files and names; ways around them; processes, and what paths mean to them; the connection
+_NAMES = """
+    open openat openat2 creat close close_range dup dup2 dup3 fcntl pipe pipe2 socketpair memfd_create
+    read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 lseek
+    truncate ftruncate fallocate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat
+    mkdir mkdirat link linkat symlink symlinkat mknod mknodat unlink unlinkat rmdir rename renameat renameat2
+    fsync fdatasync sync syncfs sync_file_range msync flock stat lstat newfstatat statx getdents getdents64
+    mmap sendfile copy_file_range splice tee vmsplice ioctl io_uring_setup io_setup pidfd_getfd open_by_handle_at
+    execve execveat fork vfork clone clone3 unshare setns chdir fchdir chroot pivot_root umask
+    setuid setreuid setresuid setfsuid setgid setregid setresgid setfsgid kill
+    socket connect accept accept4 shutdown sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
+"""
+CALLS = tuple(_NAMES.split())
 _STRING_BYTES_MAX = 1 << 26
 _SILENT = "attach,personality,thread-execve,path-resolution"
 # The program's descriptor 2 is what its descriptor 1 is. strace itself gets another, for its own complaints.
@@ -67,7 +65,7 @@ def line(program: str, log: Path, trace: Trace, command: Sequence[str]) -> list[
     """The command line. Its standard error must be a file of strace's own."""
     watched = ",".join(f"?{call}" for call in CALLS)
     return [
-        *(program, "-DDD", "-f", "-y", "-xx", "-ttt", "-s", str(_STRING_BYTES_MAX), f"--quiet={_SILENT}"),
+        *(program, "-DDD", "-f", "-y", "-xx", "-ttt", "-T", "-s", str(_STRING_BYTES_MAX), f"--quiet={_SILENT}"),
         *("-e", f"trace={watched}", "-e", "raw=read", "-e", "signal=none", "-o", str(log)),
         *(f"--inject={rule}" for rule in trace.inject),
         *("--", *_SHELL, *trace.before, *command),

@@ -5,7 +5,10 @@ The programs are started with them, as by an inetd or a shell that has them.
 
 from __future__ import annotations
 
+import contextlib
 import resource
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +20,16 @@ from smap_conformance.suite.talk import BODY, OK
 
 PAGE = 4096
 DESCRIPTORS = range(3, 13)  # no smap does without 3, and none needs 12
+
+
+@contextlib.contextmanager
+def limited(place: Place, which: int, soft: int) -> Iterator[None]:
+    """Programs are started with this limit (resource.RLIMIT_*), as long as it lasts."""
+    shape, place.shape = place.shape, replace(place.shape, limits=((which, soft),))
+    try:
+        yield
+    finally:
+        place.shape = shape
 
 
 def attempt(place: Place, body: bytes) -> Reply | None:
@@ -67,7 +80,7 @@ def test_a_file_may_not_grow_so_large(place: Place, size_bytes: int) -> None:
     clear(place)
     for limit in sorted({0, 1, full // 2, full - 2, full - 1, *range(PAGE, full, PAGE)}):
         why = f"{limit} of {full} bytes allowed"
-        with place.limited(resource.RLIMIT_FSIZE, limit):
+        with limited(place, resource.RLIMIT_FSIZE, limit):
             reply = attempt(place, body)
         judge(place, reply, body, why)
         clear(place)
@@ -79,7 +92,7 @@ def test_smap_may_open_few_files(place: Place) -> None:
     """At first so few that it cannot start, in the end as many as it needs, and in between one more each time."""
     codes = []
     for most in DESCRIPTORS:
-        with place.limited(resource.RLIMIT_NOFILE, most):
+        with limited(place, resource.RLIMIT_NOFILE, most):
             reply = attempt(place, BODY)
         judge(place, reply, BODY, f"no more than {most} open files")
         clear(place)

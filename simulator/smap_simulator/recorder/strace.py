@@ -17,8 +17,8 @@ _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
 _CALL = re.compile(r"(\w+)\((.*)", re.DOTALL)
 _RESULT = re.compile(
-    r"(?P<value>\?|-?\d+|0x[0-9a-f]+)(?:<[^>]*>(?:\(deleted\))?)?(?: (?P<errno>E[A-Z0-9]+) \([^)]*\))?"
-    r"(?: \([^)]*\))*?(?P<injected> \(INJECTED(?:: [^)]*)?\))?(?: \(DELAYED\))?(?: [^=]*)?$"
+    r" *= (?P<value>\?|0x[0-9a-f]+|-?\d+)(?:<(?P<where>[^>]*)>(?:\(deleted\))?)?(?: (?P<errno>E[A-Z0-9_]+)\b)?"
+    r"(?P<rest>.*?)(?: <(?P<lasted>\d+\.\d+)>)?"
 )
 _ENDED = re.compile(r"\+\+\+ (?:exited with (\d+)|killed by (\w+)(?: \(core dumped\))?) \+\+\+")
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
@@ -27,10 +27,13 @@ _WORD = re.compile(r'"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?|[\[{(]|[\]})]|,|[^"\[{(\]}
 _DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?)?$")
 # What the kernel says to itself of a call that a signal came upon: it is begun again, or becomes EINTR
 _RESTARTS = {"ERESTARTSYS": 512, "ERESTARTNOINTR": 513, "ERESTARTNOHAND": 514, "ERESTART_RESTARTBLOCK": 516}
+# fmt: off
 _SIGNALS = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU"
-    " XFSZ VTALRM PROF WINCH IO PWR SYS"
-).split()
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+)
+# fmt: on
 FORKS = frozenset({"fork", "vfork", "clone", "clone3"})
 
 
@@ -55,9 +58,11 @@ class Call:
     errno: int = 0
     injected: bool = False
     occurrence: int = 0
+    leads_to: str | None = None  # where the descriptor that it gave leads, as strace says
     began: int = 0
     ended: int = 0
-    time_s: float = 0.0  # when it ended, or was last heard of; seconds of the wall clock
+    began_s: float = 0.0  # seconds of the wall clock
+    ended_s: float = 0.0
 
     @property
     def failed(self) -> bool:
@@ -72,21 +77,20 @@ class Ended:
     pid: int
     program: str
     status: int
-    began: int = 0
-    ended: int = 0
-    time_s: float = 0.0
+    ended: int = 0  # the line
+    ended_s: float = 0.0
 
 
 @dataclass(slots=True)
 class _Reader:
-    open_: dict[int, tuple[int, str, str]] = field(default_factory=dict)  # pid -> line, call, the text so far
+    open_: dict[int, tuple[int, float, str, str]] = field(default_factory=dict)  # pid -> line, time, call, text so far
     counts: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def line(self, number: int, pid: int, time_s: float, text: str) -> Iterator[Call | Ended]:
         if ended := _ENDED.fullmatch(text):
             yield from self._cut(pid, number, time_s)
             status = int(ended[1]) if ended[1] else -_signal(ended[2])
-            yield Ended(pid, "", status, number, number, time_s)
+            yield Ended(pid, "", status, number, time_s)
         elif superseded := _SUPERSEDED.fullmatch(text):  # a thread executed a program: it goes on under this pid
             self.open_.pop(pid, None)
             if (other := self.open_.pop(int(superseded[1]), None)) is not None:
@@ -97,31 +101,35 @@ class _Reader:
             found = _CALL.match(text.removesuffix(_UNFINISHED))
             if found is None:
                 raise TraceError(text)
-            self.open_[pid] = (number, found[1], found[2])
+            self.open_[pid] = (number, time_s, found[1], found[2])
         elif resumed := _RESUMED.fullmatch(text):
-            began, name, so_far = self.open_.pop(pid, (number, resumed[1], ""))
-            yield self._call(pid, name, so_far + resumed[2], began, number, time_s)
+            began, began_s, name, so_far = self.open_.pop(pid, (number, time_s, resumed[1], ""))
+            yield self._call(pid, name, so_far + resumed[2], (began, began_s, number, time_s))
         elif found := _CALL.match(text):
-            yield self._call(pid, found[1], found[2], number, number, time_s)
+            yield self._call(pid, found[1], found[2], (number, time_s, number, time_s))
         else:
             raise TraceError(text)
 
     def _cut(self, pid: int, number: int, time_s: float) -> Iterator[Call]:
         """The call in which the process ended, if there is one."""
         if pid in self.open_:
-            began, name, so_far = self.open_.pop(pid)
-            yield self._count(Call(pid, "", name, split(so_far)[0], None, began=began, ended=number, time_s=time_s))
+            began, began_s, name, so_far = self.open_.pop(pid)
+            lines = {"began": began, "ended": number, "began_s": began_s, "ended_s": time_s}
+            yield self._count(Call(pid, "", name, split(so_far)[0], None, **lines))  # type: ignore[arg-type]
 
-    def _call(self, pid: int, name: str, text: str, began: int, ended: int, time_s: float) -> Call:
+    def _call(self, pid: int, name: str, text: str, span: tuple[int, float, int, float]) -> Call:
+        """`span`: the line and time where it was heard of first, and last."""
+        began, began_s, ended, heard_s = span
         arguments, rest = split(text)
-        before, equals, result = rest.rpartition(" = ") if " = " in rest else ("", "", rest.strip())
-        found = _RESULT.match(result)
-        if found is None or (not equals and not result.startswith("<")):
+        found = _RESULT.fullmatch(rest)
+        if found is None:
             raise TraceError(f"{name}({text}")
         value = None if found["value"] == "?" else number_of(found["value"])
         number = errno_of(found["errno"]) if found["errno"] else 0
-        injected = found["injected"] is not None or "(INJECTED)" in rest
-        call = Call(pid, "", name, arguments, value, number, injected, 0, began, ended, time_s)
+        where = _where(found["where"]) if found["where"] else None
+        injected = "(INJECTED" in found["rest"]
+        ended_s = max(heard_s, began_s + float(found["lasted"] or 0))
+        call = Call(pid, "", name, arguments, value, number, injected, 0, where, began, ended, began_s, ended_s)
         return self._count(call)
 
     def _count(self, call: Call) -> Call:
@@ -143,8 +151,9 @@ def read(text: str) -> list[Call | Ended]:
             found += reader.line(number, int(parts[1]), float(parts[2]), parts[3])
         except (TraceError, ValueError) as error:
             raise TraceError(f"line {number}: {str(error)[:200]}") from None
-    for pid, (began, name, so_far) in reader.open_.items():  # still in it when the log was read, or ended there
-        found.append(Call(pid, "", name, split(so_far)[0], None, began=began, ended=len(lines) + 1))
+    for pid, (began, began_s, name, so_far) in reader.open_.items():  # still in it when the log was read
+        span = {"began": began, "ended": len(lines) + 1, "began_s": began_s, "ended_s": began_s}
+        found.append(Call(pid, "", name, split(so_far)[0], None, **span))  # type: ignore[arg-type]
     return found
 
 
@@ -215,12 +224,15 @@ def flags_of(argument: str) -> frozenset[str]:
 
 
 def descriptor_of(argument: str) -> tuple[int | None, str | None]:
-    """A descriptor (None: AT_FDCWD, or no descriptor at all) and what strace says it leads to (None: it did not say)."""
+    """A descriptor (None: AT_FDCWD, or none at all) and what strace says it leads to (None: it did not say)."""
     found = _DESCRIPTOR.match(argument)
     if found is None:
         return None, None
-    where = bytes.fromhex(found[2].replace("\\x", "")).decode("latin-1") if found[2] is not None else None
-    return (None if found[1] == "AT_FDCWD" else int(found[1], 0)), where
+    return (None if found[1] == "AT_FDCWD" else int(found[1], 0)), _where(found[2])
+
+
+def _where(text: str | None) -> str | None:
+    return bytes.fromhex(text.replace("\\x", "")).decode("latin-1") if text is not None else None
 
 
 def errno_of(name: str) -> int:
