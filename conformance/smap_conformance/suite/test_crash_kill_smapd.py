@@ -73,6 +73,10 @@ class Stock:
         for path in list(self._place.spool.iterdir()):
             path.rename(self._aside / path.name)
 
+    def left(self, turn: int, fate: str) -> bool:
+        """Whether the message still was there when everything was taken out of the spool."""
+        return any((self._aside / name).exists() for name, its in self._turns[turn].items() if its == fate)
+
     def put_back(self) -> None:
         """Bring everything that is left back into the spool."""
         for path in list(self._aside.iterdir()):
