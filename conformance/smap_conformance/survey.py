@@ -22,6 +22,7 @@ from smap_simulator.replay import COMMAND, Replayed
 from smap_conformance.verdict import counted
 
 SCHEMA = 1
+INTERRUPTED = 130
 NEVER_MADE = "no run in this plan makes the call"
 PANELS_MAX = 8
 # A column of the table: its heading, and the counts that it sums up.
@@ -37,6 +38,15 @@ COLUMNS = (
 ALLOWED = "allowed: "
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The history that was cut, where it was no campaign's: its file, and what it cannot be asked."""
+
+    file: str
+    title: str
+    untold: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Survey:
     """A campaign that is over. `replays` are the distinct findings again, each with its counterexample."""
@@ -46,10 +56,13 @@ class Survey:
     replays: tuple[tuple[Finding, Replayed], ...]
     seconds: float
     stopped_early: bool = False
+    saved: Saved | None = None
 
     @property
     def status(self) -> int:
         """The exit status."""
+        if self.totals.interrupted:
+            return INTERRUPTED
         return int(bool(self.totals.sums["violations"]))
 
     def allowed(self) -> dict[str, int]:
@@ -59,14 +72,16 @@ class Survey:
 
     def not_measured(self) -> list[str]:
         """The rows of the fault table that struck nothing; none is told of a campaign that stopped before its end."""
-        return [] if self.stopped_early else self.totals.not_struck(self.plan)
+        return [] if self.stopped_early or self.totals.interrupted or self.saved else self.totals.not_struck(self.plan)
 
     def as_json(self) -> str:
         """The report."""
         plain: dict[str, Any] = {
             "smaplab-survey": SCHEMA,
             "plan": asdict(self.plan),
+            "history": asdict(self.saved) if self.saved is not None else None,
             "stopped_early": self.stopped_early,
+            "interrupted": self.totals.interrupted,
             "chapters": {name: dict(sorted(counts.items())) for name, counts in sorted(self.totals.counts.items())},
             "sums": dict(sorted(self.totals.sums.items())),
             "faults_fired": dict(sorted(self.totals.fired.items())),
@@ -91,6 +106,8 @@ class Survey:
             console.print(Text(told, "cyan"), soft_wrap=True)
         for row in self.not_measured():
             console.print(Text(f"not measured: {row}: {NEVER_MADE}", "yellow"), soft_wrap=True)
+        for row in self.saved.untold if self.saved is not None else ():
+            console.print(Text(f"not measured: {row}", "yellow"), soft_wrap=True)
         show_findings(self.replays, console)
         sums = self.totals.sums
         states = sums["states"] + sums["states in recoveries"]
@@ -100,13 +117,10 @@ class Survey:
         )
         rules = {(finding.word, finding.rule) for finding, _ in self.replays}
         broken = f"{counted(sums['violations'], 'violation')} of {counted(len(rules), 'guarantee')}"
-        early = ", stopped at the first" if self.stopped_early else ""
-        console.print(
-            Text(
-                told + (broken + early if self.status else "no violation"), "bold red" if self.status else "bold green"
-            ),
-            soft_wrap=True,
-        )
+        told += broken if sums["violations"] else "no violation"
+        told += ", stopped at the first" if self.stopped_early else ""
+        told += f", interrupted after {counted(self.totals.tasks, 'task')}" if self.totals.interrupted else ""
+        console.print(Text(told, "bold red" if self.status else "bold green"), soft_wrap=True)
 
 
 def coverage(totals: Totals) -> Table:
@@ -132,7 +146,7 @@ def show_findings(replays: Iterable[tuple[Finding, Replayed]], console: Console)
     for finding, replayed in replays:
         key = (finding.word, finding.rule)
         where = f" under {finding.model}" if finding.model else ""
-        again = f"{COMMAND} {replayed.minimal or finding.address}"
+        again = replayed.command or f"{COMMAND} {finding.address}"
         if key in told or len(told) >= PANELS_MAX:
             console.print(Text(f"{finding.word} {finding.rule}{where}: {again}", "red"), soft_wrap=True)
             continue

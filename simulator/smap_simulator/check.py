@@ -86,9 +86,8 @@ class Case:
 
     @classmethod
     def of(cls, history: History, state: CrashState, recovery: History | None, earlier: tuple[Past, ...] = ()) -> Case:
-        """The case of one crash state; `earlier` are the crashes before this one."""
-        past = Past(history, state.cut, earlier[-1] if earlier else None)
-        return cls((*earlier, past), state.image, recovery, state.model)
+        """The case of one crash state; `earlier` are the crashes before this one. For many of them: `Judge`."""
+        return Judge(history, earlier).case(state, recovery)
 
     @property
     def last(self) -> Past:
@@ -318,3 +317,27 @@ CHECKS: tuple[Callable[[Case], Iterator[Violation]], ...] = (lost, partial, mark
 def violations(case: Case) -> list[Violation]:
     """Every broken guarantee, those that are allowed included."""
     return [found for check in CHECKS for found in check(case)]
+
+
+class Judge:
+    """Judges many crash states of one history; what was known before each cut is worked out once."""
+
+    def __init__(self, history: History, earlier: tuple[Past, ...] = ()) -> None:
+        self._history, self._earlier = history, earlier
+        self._pasts: dict[int, Past] = {}
+
+    def past(self, cut: int) -> Past:
+        """The history up to a cut."""
+        found = self._pasts.get(cut)
+        if found is None:
+            before = self._earlier[-1] if self._earlier else None
+            found = self._pasts[cut] = Past(self._history, cut, before)
+        return found
+
+    def case(self, state: CrashState, recovery: History | None, *, accepts: bool = True) -> Case:
+        """The case of one of the history's crash states."""
+        return Case((*self._earlier, self.past(state.cut)), state.image, recovery, state.model, accepts)
+
+    def violations(self, state: CrashState, recovery: History | None, *, accepts: bool = True) -> list[Violation]:
+        """Every guarantee that a state breaks, those that are allowed included."""
+        return violations(self.case(state, recovery, accepts=accepts))

@@ -67,6 +67,11 @@ class CrashState:
         """The same for two states that neither a program nor the world outside could tell apart."""
         return f"{self.image.digest()}-{self.said}"
 
+    @property
+    def key(self) -> tuple[str, tuple[int, ...]]:
+        """The same for two states that are judged alike: a judge also asks which inode each name names."""
+        return self.digest, tuple(inode for _, inode in self.image.walk())
+
 
 class Crashes:
     """The crash states of one history under one model. Remembers what is open at each cut that was asked for."""
@@ -127,13 +132,12 @@ class Crashes:
                 yield f"{self.model.name}:c{cut}:b{taken}"
 
     def distinct(self, bounds: Bounds = Bounds()) -> Iterator[CrashState]:  # noqa: B008 - a frozen value
-        """One state for each that a program, with what was said before, could tell from all others."""
-        seen: set[str] = set()
+        """One state for each that a program or a judge, with what was said before, could tell from all others."""
+        seen: set[object] = set()
         for cut in self.cuts():
             for state in self.states(cut, bounds):
-                digest = state.digest
-                if digest not in seen:
-                    seen.add(digest)
+                if state.key not in seen:
+                    seen.add(state.key)
                     yield state
 
     def states(self, cut: int, bounds: Bounds = Bounds()) -> Iterator[CrashState]:  # noqa: B008 - a frozen value
@@ -218,11 +222,11 @@ class Crashes:
         """A hash of everything that was said before a cut."""
         if not self._said:
             found = hashlib.sha256()
-            self._said.append(found.hexdigest()[:8])
+            self._said.append(found.hexdigest()[:24])
             for event in self.history.events:
                 if isinstance(event, SAID):
                     found.update(repr(event).encode())
-                self._said.append(found.hexdigest()[:8])
+                self._said.append(found.hexdigest()[:24])
         return self._said[cut]
 
     def _choice(self, id_: str, cut: int, bits: str, tokens: Sequence[str]) -> Choice:

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from smap_simulator import check, conduct
 from smap_simulator.address import SCENARIOS, Address, turns_of
-from smap_simulator.check import Case, Violation
+from smap_simulator.check import Judge, Violation
 from smap_simulator.choice import Exhaustive
 from smap_simulator.crash import Crashes, CrashState
-from smap_simulator.fault import Fault
 from smap_simulator.history import Failed, History
 from smap_simulator.image import Image
 from smap_simulator.models import MODELS
@@ -36,6 +35,7 @@ DIED = "DIED"
 BLOCK_BYTES = 4096
 STILL = "process-crash"  # the model of a machine that goes on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+Broken = tuple[str, str]  # a guarantee's word, and the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Result:
-    """What an experiment found. `findings` are the first of each kind; `counts` says how many there were of all."""
+    """What an experiment found. `findings` are the first of each kind under each model; `counts` counts them all."""
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
@@ -66,8 +66,27 @@ class Result:
             self.counts[f"allowed: {finding.word}"] += 1
             return
         self.counts["violations"] += 1
-        if not any((each.word, each.rule) == (finding.word, finding.rule) for each in self.findings):
+        kind = (finding.word, finding.rule, finding.model)
+        if not any((each.word, each.rule, each.model) == kind for each in self.findings):
             self.findings.append(finding)
+
+
+class _Again:
+    """A recovery, and every state that a crash of it can leave: worked out once, judged after each first crash."""
+
+    def __init__(self, finished: Finished, model: str, result: Result) -> None:
+        self.finished = finished  # kept, so that nobody else gets its id
+        self.history = finished.history
+        self.states: list[CrashState] = []
+        seen: set[object] = set()
+        crashes = Crashes(self.history, model)
+        for cut in crashes.cuts():
+            for state in crashes.states(cut):
+                result.counts["states in recoveries"] += 1
+                if state.key not in seen:
+                    seen.add(state.key)
+                    self.states.append(state)
+        result.counts["distinct states in recoveries"] += len(self.states)
 
 
 class Lab:
@@ -152,7 +171,7 @@ class Lab:
             result.fired[f"{fault.program} {fault.call}"] += 1
         found = self.broken(address, finished)
         for violation in found:
-            result.add(_finding(violation, str(address)))
+            result.add(finding_of(violation, str(address)))
 
     def broken(self, address: Address, finished: Finished) -> Iterator[Violation]:
         """Every guarantee that a run broke."""
@@ -172,89 +191,75 @@ class Lab:
         crashes = Crashes(finished.history, STILL)
         cut = len(finished.history.events)
         state = crashes.build(cut, (crashes.pending(cut).all, ()))
-        self._recover(address, finished.history, state, result, ())
+        self._recover(address, Judge(finished.history), finished.history, state, result)
 
     def _cut(self, address: Address, history: History, model: str, result: Result, *, deep: bool) -> None:
+        judge = Judge(history)
+        seen: set[object] = set()
+        recoveries: dict[int, _Again] = {}
         crashes = Crashes(history, model)
-        seen: set[str] = set()
-        recovered: set[str] = set()
         for cut in crashes.cuts():
             result.counts["cuts"] += 1
             for state in crashes.states(cut):
                 result.counts["states"] += 1
-                if state.digest in seen:
+                if state.key in seen:
                     continue
-                seen.add(state.digest)
-                past, again = self._recover(address, history, state, result, ())
-                if deep and again.history.start.digest() not in recovered:
-                    recovered.add(again.history.start.digest())
-                    self._cut_again(address, past, state, again.history, model, result)
+                seen.add(state.key)
+                finished, broken = self._recover(address, judge, history, state, result)
+                if deep:
+                    again = recoveries.get(id(finished)) or _Again(finished, model, result)
+                    recoveries[id(finished)] = again
+                    self._cut_again(address, Judge(again.history, (judge.past(cut),)), state, again, result, broken)
         result.counts["distinct states"] += len(seen)
 
-    def _cut_again(  # noqa: PLR0913, PLR0917 - what the first crash was, and where to count
-        self, address: Address, past: Past, state: CrashState, history: History, model: str, result: Result
+    def _cut_again(  # noqa: PLR0913, PLR0917 - where it is, and where to count
+        self, address: Address, judge: Judge, state: CrashState, again: _Again, result: Result, broken: set[Broken]
     ) -> None:
-        """A crash in the recovery from a crash."""
-        seen: set[str] = set()
-        crashes = Crashes(history, model)
-        for cut in crashes.cuts():
-            for second in crashes.states(cut):
-                result.counts["states in recoveries"] += 1
-                if second.digest not in seen:
-                    seen.add(second.digest)
-                    self._recover(address, history, second, result, (past,), f"{state.id}/")
-        result.counts["distinct states in recoveries"] += len(seen)
+        """A crash in the recovery from a crash. The same recovery comes often, after other words were said."""
+        for second in again.states:
+            self._recover(address, judge, again.history, second, result, f"{state.id}/", broken)
 
     def _recover(  # noqa: PLR0913, PLR0917 - the same
         self,
         address: Address,
+        judge: Judge,
         history: History,
         state: CrashState,
         result: Result,
-        earlier: tuple[Past, ...],
         before: str = "",
-    ) -> tuple[Past, Finished]:
+        known: Collection[Broken] = (),
+    ) -> tuple[Finished, set[Broken]]:
+        """Recover, and judge. What was broken before (`known`) is no finding of this crash."""
         finished = self.recovered(address, state.image, history)
         result.counts["recoveries"] += 1
-        past = Past(history, state.cut, earlier[-1] if earlier else None)
-        case = Case((*earlier, past), state.image, finished.history, state.model, address.accepts_after)
         place = f"{address}/{before}{state.id}"
-        for violation in check.violations(case):
-            result.add(_finding(violation, place, state.model))
-        for line in finished.uncaught[:1]:
-            result.add(_finding(Violation(DIED, "FAULT-04", detail=line), place, state.model))
-        return past, finished
+        found = judge.violations(state, finished.history, accepts=address.accepts_after)
+        found += [Violation(DIED, "FAULT-04", detail=line) for line in finished.uncaught[:1]]
+        for violation in found:
+            if (violation.word, violation.message) not in known:
+                result.add(finding_of(violation, place, state.model))
+        return finished, {(violation.word, violation.message) for violation in found if not violation.allowed}
 
     def recovered(self, address: Address, image: Image, history: History) -> Finished:
         """What smapd makes of a disk when the machine comes up again."""
         key = (address.scenario, image.digest(), address.then_accepts)
         found = self._recovered.get(key)
-        if found is None or found.history.start.nodes.keys() != image.nodes.keys():
+        if found is None or (found.history.start, found.history.messages) != (image, history.messages):
             plain = replace(address.to_scenario(), mailer=address.mailer_after())
             found = run(recovery(image, plain, messages=history.messages), self.programs)
             self._recovered[key] = found
         return found
 
 
-def _finding(violation: Violation, address: str, model: str = "") -> Finding:
+def finding_of(violation: Violation, address: str, model: str = "") -> Finding:
+    """The violation with where it was seen."""
     return Finding(
         violation.word,
         violation.rule,
-        SENTENCES.get(violation.rule) or violation.sentence,
+        violation.sentence,
         address,
         model,
         violation.message,
         violation.detail,
         violation.allowed,
     )
-
-
-SENTENCES = {
-    "FAULT-04": "a program let an exception go and ended",
-    "SCAN-01": "the programs came to no end",
-}
-
-
-def with_fault(address: Address, row: Fault) -> Address:
-    """The same run with one fault."""
-    return replace(address, fault=row)

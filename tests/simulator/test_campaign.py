@@ -11,6 +11,7 @@ from smap_simulator.campaign import Plan, Task, Totals
 from smap_simulator.experiment import Finding, Lab, Result
 from smap_simulator.fault import Fault
 from smap_simulator.history import dump
+from smap_simulator.mutants import loaded
 from smap_simulator.programs import load
 
 SMALL = Plan(
@@ -77,6 +78,19 @@ def test_a_mutant_is_found_and_the_first_finding_ends_it() -> None:
     early, all_of_it = (campaign.run(plan, stop_early=stop) for stop in (True, False))
     assert early.tasks < all_of_it.tasks == len(plan.tasks())
     assert {finding.word for finding in early.findings} == {"LOST"}
+
+
+def test_a_crash_in_the_recovery_counts_what_was_promised_before_the_first() -> None:
+    """The disk before the promise and after it is the same. What the first crash loses is not told a second time."""
+    with loaded("removed-before-the-mailer") as programs:
+        lab = Lab(programs)
+        accepted, refused = (
+            {finding.rule: finding.address for finding in lab.crashes(Address(name), "process-crash").findings}
+            for name in ("one-message", "permanent-failure")
+        )
+    assert accepted["CRASH-06"].count("process-crash:c") == 2
+    assert "CRASH-01" in refused  # the first recovery has lost it already, whatever comes after
+    assert "CRASH-06" not in refused
 
 
 def test_the_plan_is_what_is_asked_for() -> None:
