@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from smap_simulator import bounds
+from smap_simulator.bounds import Bound
 from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.experiment import Finding
 from smap_simulator.replay import COMMAND, Replayed
@@ -74,6 +76,12 @@ class Survey:
         """The rows of the fault table that struck nothing; none is told of a campaign that stopped before its end."""
         return [] if self.stopped_early or self.totals.interrupted or self.saved else self.totals.not_struck(self.plan)
 
+    def bounds(self) -> list[Bound]:
+        """Where the campaign stopped by itself: what lies beyond is not measured."""
+        if self.saved is not None:
+            return list(bounds.of_states(self.totals.sums))
+        return bounds.of_plan(self.plan, self.totals)
+
     def as_json(self) -> str:
         """The report."""
         plain: dict[str, Any] = {
@@ -86,6 +94,7 @@ class Survey:
             "sums": dict(sorted(self.totals.sums.items())),
             "faults_fired": dict(sorted(self.totals.fired.items())),
             "not_measured": [{"fault": row, "reason": NEVER_MADE} for row in self.not_measured()],
+            "bounds": [asdict(bound) for bound in self.bounds()],
             "allowed": self.allowed(),
             "findings": [_plain(finding, replayed) for finding, replayed in self.replays],
             "status": self.status,
@@ -108,6 +117,7 @@ class Survey:
             console.print(Text(f"not measured: {row}: {NEVER_MADE}", "yellow"), soft_wrap=True)
         for row in self.saved.untold if self.saved is not None else ():
             console.print(Text(f"not measured: {row}", "yellow"), soft_wrap=True)
+        console.print(table_of_bounds(self.bounds()))
         show_findings(self.replays, console)
         sums = self.totals.sums
         states = sums["states"] + sums["states in recoveries"]
@@ -137,6 +147,21 @@ def coverage(totals: Totals) -> Table:
         cells = [str(sum(counts[key] for key in keys)) for _, keys in COLUMNS]
         allowed = sum(count for key, count in counts.items() if key.startswith(ALLOWED))
         table.add_row(name, *cells, str(allowed), style="bold" if name == "all" else "")
+    return table
+
+
+def table_of_bounds(found: Iterable[Bound]) -> Table:
+    """What was cut off silently nowhere: each bound, and how often there would have been more."""
+    table = Table(
+        title="not measured: what lies beyond", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for heading in ("bound", "at most", "met", "left out"):
+        table.add_column(heading, justify="right" if heading in ("at most", "met") else "left", overflow="fold")
+    for bound in found:
+        met = "always" if bound.cut is None else str(bound.cut) if bound.cut else "never"
+        left_out = Text(bound.leaves_out if bound.cut != 0 else "nothing")
+        table.add_row(Text(bound.name), str(bound.limit), met, left_out, style="" if bound.cut != 0 else "dim")
     return table
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,7 @@ class Crashes:
         self._tracker = Tracker(history, self.model)
         self._pending: dict[int, tuple[Pending, Contents]] = {}
         self._said: list[str] = []
+        self.cut_short: Counter[str] = Counter()  # the names of bounds, and how often each cut something off
 
     def cuts(self) -> tuple[int, ...]:
         """Where to cut: each number is how many events have happened.
@@ -114,14 +116,16 @@ class Crashes:
 
     def choices(self, cut: int, bounds: Bounds = Bounds()) -> Iterator[Choice]:  # noqa: B008 - a frozen value
         """Every choice at a cut; the one with everything durable comes first. Torn writes are not among them."""
-        return choices(*self._at(cut), bounds)
+        return choices(*self._at(cut), bounds, self.cut_short)
 
     def torn(self, cut: int, bounds: Bounds = Bounds()) -> list[int]:  # noqa: B008 - a frozen value
         """Where a SIGKILL can tear the write that comes next: the bytes that were taken, never none and never all."""
         event = self.history.events[cut] if cut < len(self.history.events) else None
         if self.model.volatile.answer or not isinstance(event, Write):
             return []
-        return spread(range(1, len(event.data)), bounds.torn)
+        places = range(1, len(event.data))
+        self.cut_short["torn"] += len(places) > bounds.torn
+        return spread(places, bounds.torn)
 
     def ids(self, bounds: Bounds = Bounds()) -> Iterator[str]:  # noqa: B008 - a frozen value
         """The id of every state at every cut, in order."""

@@ -33,6 +33,7 @@ from smap_simulator.world import STUCK, Finished, run
 
 DIED = "DIED"
 BLOCK_BYTES = 4096
+BOUND = "bound: "  # before the name of a bound, in counts: how often it cut something off
 STILL = "process-crash"  # the model of a machine that goes on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 Broken = tuple[str, str]  # a guarantee's word, and the message
@@ -70,6 +71,10 @@ class Result:
         if not any((each.word, each.rule, each.model) == kind for each in self.findings):
             self.findings.append(finding)
 
+    def cut_short(self, counts: Counter[str]) -> None:
+        """Count how often each bound cut something off."""
+        self.counts.update({BOUND + name: count for name, count in counts.items()})
+
 
 class _Again:
     """A recovery, and every state that a crash of it can leave: worked out once, judged after each first crash."""
@@ -87,6 +92,7 @@ class _Again:
                     seen.add(state.key)
                     self.states.append(state)
         result.counts["distinct states in recoveries"] += len(self.states)
+        result.cut_short(crashes.cut_short)
 
 
 class Lab:
@@ -136,10 +142,12 @@ class Lab:
     def schedules(self, address: Address, preemptions_max: int) -> Result:
         """Every schedule up to a bound."""
         result = Result()
-        for choice in Exhaustive(preemptions_max):
+        every = Exhaustive(preemptions_max)
+        for choice in every:
             finished = run(address.to_scenario(), self.programs, choice)
             result.counts["schedules"] += 1
             self._judge(replace(address, turns=turns_of(finished.decisions)), finished, result)
+        result.counts[BOUND + "preemptions"] += every.cut_short
         return result
 
     def seeds(self, address: Address, seeds: Iterable[int]) -> Result:
@@ -167,6 +175,7 @@ class Lab:
     def _judge(self, address: Address, finished: Finished, result: Result) -> None:
         """What must hold in any run, and, where nothing was made to fail, what is to be done in the end."""
         result.counts["runs"] += 1
+        result.counts[BOUND + "scans"] += finished.cut_short
         for fault in finished.fired:
             result.fired[f"{fault.program} {fault.call}"] += 1
         found = self.broken(address, finished)
@@ -192,6 +201,7 @@ class Lab:
         cut = len(finished.history.events)
         state = crashes.build(cut, (crashes.pending(cut).all, ()))
         self._recover(address, Judge(finished.history), finished.history, state, result)
+        result.counts[BOUND + "crashes"] += 1
 
     def _cut(self, address: Address, history: History, model: str, result: Result, *, deep: bool) -> None:
         judge = Judge(history)
@@ -210,7 +220,10 @@ class Lab:
                     again = recoveries.get(id(finished)) or _Again(finished, model, result)
                     recoveries[id(finished)] = again
                     self._cut_again(address, Judge(again.history, (judge.past(cut),)), state, again, result, broken)
+                else:
+                    result.counts[BOUND + "crashes"] += 1
         result.counts["distinct states"] += len(seen)
+        result.cut_short(crashes.cut_short)
 
     def _cut_again(  # noqa: PLR0913, PLR0917 - where it is, and where to count
         self, address: Address, judge: Judge, state: CrashState, again: _Again, result: Result, broken: set[Broken]
@@ -218,6 +231,7 @@ class Lab:
         """A crash in the recovery from a crash. The same recovery comes often, after other words were said."""
         for second in again.states:
             self._recover(address, judge, again.history, second, result, f"{state.id}/", broken)
+        result.counts[BOUND + "crashes"] += len(again.states)
 
     def _recover(  # noqa: PLR0913, PLR0917 - the same
         self,
@@ -232,6 +246,7 @@ class Lab:
         """Recover, and judge. What was broken before (`known`) is no finding of this crash."""
         finished = self.recovered(address, state.image, history)
         result.counts["recoveries"] += 1
+        result.counts[BOUND + "scans"] += finished.cut_short
         place = f"{address}/{before}{state.id}"
         found = judge.violations(state, finished.history, accepts=address.accepts_after)
         found += [Violation(DIED, "FAULT-04", detail=line) for line in finished.uncaught[:1]]

@@ -53,6 +53,7 @@ class Inquest:
                     else:
                         result.add(finding_of(violation, state.id, self.model))
         result.counts["distinct states"] += len(seen)
+        result.cut_short(crashes.cut_short)
         return result
 
 
