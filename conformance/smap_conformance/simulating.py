@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 from smap_simulator import campaign, history, soundness
-from smap_simulator.address import SCENARIOS, AddressError, parse
+from smap_simulator.address import GRAMMAR, SCENARIOS, AddressError, parse
 from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.crash import IdError
 from smap_simulator.crew import Crew
@@ -252,7 +252,7 @@ def list_everything(console: Console) -> None:
         console.print()
 
 
-@click.command()
+@click.command(epilog=f"\b\n{GRAMMAR.replace(chr(10) * 2, chr(10))}")
 @click.argument("address", default="")
 @click.option(
     "--history",

@@ -232,3 +232,17 @@ def test_a_broken_history_is_2_with_its_file_line_and_mend(tmp_path: Path) -> No
             rf"smaplab: {saved} line \d+: \w+: there is no inode 4; add it to the start .*, or its create before .*",
             line,
         )
+
+
+def test_the_help_has_the_grammar_that_a_wrong_address_points_to() -> None:
+    told = smaplab("replay", "one-message+colour=blue").stderr
+    assert told == (
+        "smaplab: one-message+colour=blue: 'colour=blue' is no part of an address;"
+        " see `smaplab replay --help`, or docs/simulate.md\n"
+    )
+    shown = smaplab("replay", "--help").stdout
+    page = (Path(__file__).parents[2] / "docs/simulate.md").read_text(encoding="utf-8")
+    for word in ("fault=", "seed=", "turns=", "bytes=", "inodes=", "then=accepts", "mutant="):
+        assert f"  {word}" in shown or f" {word}" in shown
+        assert f"`{word}" in page
+    assert "SCENARIO, and after each + one thing that is not as usual:\n" in shown
