@@ -160,12 +160,16 @@ def lost(case: Case) -> Iterator[Violation]:
 
 
 def _is_kept(case: Case, promise: Promise) -> bool:
-    """Whether a file in the end holds the whole message: in baddir, or in the spool with the mark."""
+    """Whether a file in the end holds the whole message: in baddir, or in the spool with the mark.
+
+    It may be a copy, but not the file of another promise: two messages may be alike to the last byte.
+    """
     whole = case.whole(promise.inode)
+    others = {other.inode for other in case.promises} - {promise.inode}
     aside = files_in(case.final, case.history.baddir).values()
     spool = files_in(case.final, case.history.spool).values()
-    return any(node.data == whole for _, node in aside) or any(
-        node.data == whole and node.mode == MARK for _, node in spool
+    return any(node.data == whole and inode not in others for inode, node in aside) or any(
+        node.data == whole and node.mode == MARK and inode not in others for inode, node in spool
     )
 
 

@@ -6,9 +6,10 @@ import pytest
 from history_script import content, script
 from smap_simulator import campaign
 from smap_simulator.crash import Crashes
-from smap_simulator.history import History, Message
+from smap_simulator.history import History, Message, Write
 from smap_simulator.inquest import NO_MAILER, NO_PROMISE, NOBODY_RECOVERS, Inquest, untold
 from smap_simulator.models import MODELS
+from smap_simulator.past import Past
 
 RIGHT = "creat m; write m 9000; fsync m; chmod m; fsync m; fsync spool; reply one"
 
@@ -18,8 +19,9 @@ def told(calls: str, *, promised_bytes: int = 9000) -> History:
     return replace(script(calls), messages=(message,), title="by hand")
 
 
-def broken(calls: str, model: str) -> set[tuple[str, str]]:
-    return {(finding.word, finding.rule) for finding in Inquest(told(calls), model).carry_out().findings}
+def broken(calls: str, model: str, promised_bytes: int = 9000) -> set[tuple[str, str]]:
+    history = told(calls, promised_bytes=promised_bytes)
+    return {(finding.word, finding.rule) for finding in Inquest(history, model).carry_out().findings}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -73,3 +75,30 @@ def test_a_campaign_carries_it_out_with_any_number_of_processes() -> None:
     assert (one.counts, one.findings) == (two.counts, two.findings)
     assert [finding.model for finding in one.findings] == ["strict-posix"]
     assert one.findings[0].address.startswith("strict-posix:c6:")
+
+
+def test_a_message_is_not_kept_by_another_that_is_alike() -> None:
+    calls = "; ".join(
+        f"as {process}; creat {name}; write {name} 900; fsync {name}; chmod {name}; {rest}; fsync spool; reply {name}"
+        for process, name, rest in ((10, "m", "lock m"), (11, "n", "fsync n"))
+    )
+    plain = script(calls)
+    same = tuple(replace(event, data=content(1, 900)) if isinstance(event, Write) else event for event in plain.events)
+    messages = tuple(Message(name, "s@a", ("r@b",), content(1, 900)) for name in ("m", "n"))
+    result = Inquest(replace(plain, events=same, messages=messages), "strict-posix").carry_out()
+    assert {(finding.word, finding.message) for finding in result.findings} == {("LOST", "m")}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        "creat bad/t; write bad/t 900; chmod bad/t; rename bad/t m; creat bad/log; reply one",
+        "creat bad/t; write bad/t 900; chmod bad/t; link bad/t m; unlink bad/t; reply one",
+        "spawn 900; as 900; creat m; write m 900; chmod m; as 10; reply one",
+    ],
+)
+def test_the_file_of_a_promise_is_what_was_put_into_the_spool(calls: str) -> None:
+    history = told(calls, promised_bytes=900)
+    (promise,) = Past(history).promises
+    assert promise.inode == history.start.at("bad") + 1  # type: ignore[operator]
+    assert broken(calls, "process-crash", 900) == set()
