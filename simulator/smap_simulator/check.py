@@ -75,7 +75,7 @@ class Case:
     """What a crash left, and what became of it.
 
     `pasts` are the histories that led here, each up to its crash. `recovery` begins at `image`; its mailer reads all
-    and accepts, unless `accepts` is False.
+    and accepts, unless `accepts` is False. `in_the_end` is the disk after it, where that is known already.
     """
 
     pasts: tuple[Past, ...]
@@ -83,6 +83,7 @@ class Case:
     recovery: History | None = None
     model: str = ""
     accepts: bool = True
+    in_the_end: Image | None = None
 
     @classmethod
     def of(cls, history: History, state: CrashState, recovery: History | None, earlier: tuple[Past, ...] = ()) -> Case:
@@ -102,6 +103,8 @@ class Case:
     @cached_property
     def final(self) -> Image:
         """What the disk holds in the end."""
+        if self.in_the_end is not None:
+            return self.in_the_end
         return live(self.recovery) if self.recovery is not None else self.image
 
     @cached_property
@@ -338,10 +341,9 @@ class Judge:
             found = self._pasts[cut] = Past(self._history, cut, before)
         return found
 
-    def case(self, state: CrashState, recovery: History | None, *, accepts: bool = True) -> Case:
+    def case(
+        self, state: CrashState, recovery: History | None, *, accepts: bool = True, in_the_end: Image | None = None
+    ) -> Case:
         """The case of one of the history's crash states."""
-        return Case((*self._earlier, self.past(state.cut)), state.image, recovery, state.model, accepts)
-
-    def violations(self, state: CrashState, recovery: History | None, *, accepts: bool = True) -> list[Violation]:
-        """Every guarantee that a state breaks, those that are allowed included."""
-        return violations(self.case(state, recovery, accepts=accepts))
+        pasts = (*self._earlier, self.past(state.cut))
+        return Case(pasts, state.image, recovery, state.model, accepts, in_the_end)

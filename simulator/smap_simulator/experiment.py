@@ -248,7 +248,8 @@ class Lab:
         result.counts["recoveries"] += 1
         result.counts[BOUND + "scans"] += finished.cut_short
         place = f"{address}/{before}{state.id}"
-        found = judge.violations(state, finished.history, accepts=address.accepts_after)
+        case = judge.case(state, finished.history, accepts=address.accepts_after, in_the_end=finished.image)
+        found = check.violations(case)
         found += [Violation(DIED, "FAULT-04", detail=line) for line in finished.uncaught[:1]]
         for violation in found:
             if (violation.word, violation.message) not in known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from smap_simulator.check import LOST, Judge
+from smap_simulator.check import LOST, Judge, violations
 from smap_simulator.contents import Bounds
 from smap_simulator.crash import Crashes
 from smap_simulator.experiment import Lab, Result, finding_of
@@ -47,7 +47,7 @@ class Inquest:
                 if state.key in seen:
                     continue
                 seen.add(state.key)
-                for violation in judge.violations(state, None):
+                for violation in violations(judge.case(state, None)):
                     if violation.word == LOST and removed.get(violation.message, cut) < cut:
                         result.counts["not judged"] += 1
                     else:

@@ -8,6 +8,7 @@ import pytest
 from history_script import script
 from smap_simulator import soundness
 from smap_simulator.address import SCENARIOS, Address
+from smap_simulator.crash import live
 from smap_simulator.history import History, HistoryError, Message, dump
 from smap_simulator.image import FILE, Node
 from smap_simulator.programs import load
@@ -113,3 +114,11 @@ def test_lines_end_with_a_newline_and_with_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "h.jsonl"
     file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     assert soundness.load(file).title == "one\u2028two"
+
+
+@pytest.mark.parametrize(
+    "name", ["two-smapd", "permanent-failure", "odd-files-in-the-spool-directory", "over-maxbytes"]
+)
+def test_the_disk_that_the_programs_saw_is_the_one_that_the_history_tells_of(name: str) -> None:
+    finished = Address(name).play(load())
+    assert live(finished.history) == finished.image
