@@ -20,16 +20,17 @@ from dataclasses import dataclass, field, replace
 
 from smap_simulator import check, conduct
 from smap_simulator.address import SCENARIOS, Address, turns_of
-from smap_simulator.check import Judge, Violation
+from smap_simulator.check import Case, Judge, Violation
 from smap_simulator.choice import Exhaustive
 from smap_simulator.crash import Crashes, CrashState
+from smap_simulator.fault import KILLS
 from smap_simulator.history import Failed, History
 from smap_simulator.image import Image
 from smap_simulator.models import MODELS
 from smap_simulator.past import Past
 from smap_simulator.programs import Programs
 from smap_simulator.scenario import recovery
-from smap_simulator.world import STUCK, Finished, run
+from smap_simulator.world import DONE, STUCK, Finished, run
 
 DIED = "DIED"
 BLOCK_BYTES = 4096
@@ -194,6 +195,8 @@ class Lab:
         undisturbed = not finished.fired and address.room_bytes is None and address.room_inodes is None
         if undisturbed and not plain.mailer.rules and finished.ended != STUCK:
             yield from conduct.complete(past)
+        elif _must_arrive(address, finished):
+            yield from check.stuck(Case((past,), finished.image, finished.history, in_the_end=finished.image))
 
     def _restart(self, address: Address, finished: Finished, result: Result) -> None:
         """All processes are gone, the disk is as they saw it; smapd is started again."""
@@ -265,6 +268,15 @@ class Lab:
             found = run(recovery(image, plain, messages=history.messages), self.programs)
             self._recovered[key] = found
         return found
+
+
+def _must_arrive(address: Address, finished: Finished) -> bool:
+    """Whether all mail is delivered before a run is over: what failed was transient, and smapd lived to try again."""
+    fault = address.fault
+    passing = fault is None or (not fault.persistent and not (fault.program == "smapd" and fault.effect in KILLS))
+    full = address.room_bytes is not None or address.room_inodes is not None
+    accepts = SCENARIOS[address.scenario].mailer.accepts_in_the_end
+    return passing and accepts and not full and not finished.cut_short and finished.ended == DONE
 
 
 def finding_of(violation: Violation, address: str, model: str = "") -> Finding:

@@ -36,6 +36,9 @@ class Effect(StrEnum):
     KILL_AFTER = "kill after"
 
 
+KILLS = (Effect.KILL_BEFORE, Effect.KILL_HALF, Effect.KILL_AFTER)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault. `nth` counts from 1, over all processes of the program; `persistent`: that time and ever after."""

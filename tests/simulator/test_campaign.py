@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from smap_simulator import campaign
 from smap_simulator.address import Address
 from smap_simulator.campaign import Plan, Task, Totals
 from smap_simulator.experiment import Finding, Lab, Result
-from smap_simulator.fault import Fault
+from smap_simulator.fault import Effect, Fault
 from smap_simulator.history import dump
 from smap_simulator.models import MODELS
 from smap_simulator.mutants import loaded
@@ -140,6 +140,18 @@ def test_every_violation_is_counted_and_each_model_keeps_its_own_finding() -> No
         plain.add(Finding("LOST", "CRASH-02", "", place, model))
     assert plain.counts["violations"] == 3
     assert [(finding.model, finding.address) for finding in plain.findings] == [("xfs", "a"), ("ext2", "c")]
+
+
+@pytest.mark.parametrize("row", [Fault("copy", "spawn", 11), Fault("mailer", "*", effect=Effect.KILL_BEFORE)])
+def test_after_a_fault_that_passes_all_mail_arrives_without_a_restart(row: Fault) -> None:
+    address = Address("one-message", fault=row)
+    assert Lab(load()).sweep(address).findings == []
+    with loaded("tried-only-once") as programs:
+        found = Lab(programs).sweep(replace(address, mutant="tried-only-once")).findings
+    assert {(finding.word, finding.rule) for finding in found} == {("STUCK", "SCAN-02")}
+    lasting = replace(address, fault=replace(row, persistent=True))
+    with loaded("tried-only-once") as programs:
+        assert Lab(programs).sweep(lasting).findings == []  # nobody can wait for mail that cannot go
 
 
 def test_the_plan_is_what_is_asked_for() -> None:

@@ -1,8 +1,8 @@
 """docs/simulate.md says what the simulator finds, and no fsync of the reference is without its trial."""
 
+from simulate_page import FSYNCS, PAGE, drawn, held
 from smap_simulator.mutants import named
 from smap_simulator.programs import reference_directory
-from simulate_page import FSYNCS, PAGE, drawn, held
 
 
 def test_the_table_of_the_page_is_what_is_found() -> None:
