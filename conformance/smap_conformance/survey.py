@@ -138,7 +138,7 @@ def coverage(totals: Totals) -> Table:
     table = Table(
         title="what was tried", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
-    table.add_column("chapter")
+    table.add_column("chapter", min_width=max(map(len, CHAPTERS)))
     for heading, _ in COLUMNS:
         table.add_column(heading, justify="right")
     table.add_column("allowed", justify="right")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from smap_simulator.address import SCENARIOS
-from smap_simulator.campaign import SCHEDULED, Plan, Totals
+from smap_simulator.campaign import SCHEDULED, SEEDS_CRASHED, Plan, Totals
 from smap_simulator.connection import sent_by
 from smap_simulator.contents import Bounds
 from smap_simulator.experiment import BOUND
@@ -52,8 +52,9 @@ def of_plan(plan: Plan, totals: Totals) -> list[Bound]:
         found += [
             Bound("preemptions in one schedule", most, f"schedules with more ({told})", counts[BOUND + "preemptions"]),
             Bound("seeds of each scenario that has them", plan.seeds, "further random schedules", None),
-            Bound("crashes in a schedule that is not the usual one", 0, "their crash states", counts["schedules"]),
         ]
+    if "crashes" in chapters:
+        found.append(Bound("random schedules that are crashed", SEEDS_CRASHED, "crash states of all others", None))
     if chapters & {"faults"}:
         struck = sum(count for name, count in totals.fired.items() if not name.startswith("full disk"))
         found.append(Bound("faults in one run", FAULTS_IN_A_RUN, "a second fault after the first", struck))

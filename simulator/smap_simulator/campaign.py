@@ -23,6 +23,7 @@ from smap_simulator.models import MODELS
 from smap_simulator.scenario import NAMED
 
 SEEDS_A_TASK = 25
+SEEDS_CRASHED = 2  # so many random schedules of each scenario that has them are cut as well
 # Where faults strike: between them every call of every program is made.
 FAULTED = (
     "one message",
@@ -117,6 +118,10 @@ def _crashes(plan: Plan) -> Iterator[Task]:
             yield Task("crashes", "crashes", plan.address(name), options)
             if name in REFUSING:
                 yield Task("crashes", "crashes", plan.address(name, then_accepts=True), options)
+    for name in SEEDED:
+        for seed in range(plan.first_seed, plan.first_seed + min(plan.seeds, SEEDS_CRASHED)):
+            for model in plan.models or tuple(MODELS):
+                yield Task("crashes", "crashes", plan.address(name, seed=seed), (("model", model), ("deep", False)))
 
 
 def _faults(plan: Plan) -> Iterator[Task]:

@@ -158,7 +158,8 @@ def test_the_plan_is_what_is_asked_for() -> None:
     everything = Plan().tasks()
     assert {task.chapter for task in everything} == set(campaign.CHAPTERS)
     only = Plan(models=("xfs",), scenarios=("two-smapd",), chapters=("crashes",)).tasks()
-    assert [(str(task.address), dict(task.options)["model"]) for task in only] == [("two-smapd", "xfs")]
+    wanted = [("two-smapd", "xfs"), ("two-smapd+seed=1", "xfs"), ("two-smapd+seed=2", "xfs")]
+    assert [(str(task.address), dict(task.options)["model"]) for task in only] == wanted
     assert Plan(scenarios=("over-maxbytes",), chapters=("room",)).tasks() == []
 
 
