@@ -1,5 +1,4 @@
 /* pair.c: see pair.h. Descriptor 2 may be a client's socket: what is wrong is left in `complaint`. */
-#define _GNU_SOURCE
 #include "pair.h"
 
 #include <ctype.h>

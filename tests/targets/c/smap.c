@@ -2,7 +2,6 @@
  *
  * There is no memory but what stands in this file: the envelope goes into the spool file as the client gives it, so the
  * file is made at MAIL and removed wherever the message comes to nothing. Every wait ends at one deadline. */
-#define _GNU_SOURCE
 #include "pair.h"
 
 #include <arpa/inet.h>

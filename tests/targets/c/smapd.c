@@ -2,7 +2,6 @@
  *
  * Without an argument it is the daemon, which only looks, forks and waits. With one it is a copy: it locks the message of
  * that name, runs the mailer, and removes the message, keeps it, or moves it to baddir. */
-#define _GNU_SOURCE
 #include "pair.h"
 
 #include <dirent.h>
