@@ -74,7 +74,7 @@ static void start_clock(void)
         deadline_ms = now_ms() + table.of[TIMEOUT].number * 1000;
 }
 
-/* Whether the client is ready before the deadline. */
+/* Whether the client is ready before the deadline. One who is always ready has no more time than others. */
 static bool wait_for(short events)
 {
     struct pollfd one = {.fd = 0, .events = events};
@@ -84,10 +84,12 @@ static bool wait_for(short events)
     do {
         if (deadline_ms != NO_LIMIT) {
             now = now_ms();
-            left = now >= deadline_ms ? 0 : deadline_ms - now > INT32_MAX ? INT32_MAX : (int)(deadline_ms - now);
+            if (now >= deadline_ms)
+                return false;
+            left = deadline_ms - now > INT32_MAX ? INT32_MAX : (int)(deadline_ms - now);
         }
         ready = poll(&one, 1, left);
-    } while ((ready < 0 && errno == EINTR) || (ready == 0 && left == INT32_MAX));
+    } while (ready == 0 || (ready < 0 && errno == EINTR));
     return ready > 0;                /* an error of poll ends the session as a time-out does */
 }
 
