@@ -1,0 +1,315 @@
+"""What happened, as rows of a drawing: who did what to whom, and what each spool file was after it.
+
+Pure: from a history, or from the transcript of a dialogue where nothing else was recorded, to values that `drawing`
+lays out.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from smap_simulator import history as h
+from smap_simulator.history import Event, History
+from smap_simulator.image import FILE
+from smap_simulator.wording import Wording
+
+CLIENT, SMAP = "client", "smap"
+ROWS_MAX = 90
+FILES_MAX = 3
+BODY_LINES_MAX = 3
+TEXT_MAX = 120
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PROGRAMS = (SMAP, "smapd", "copy", "mailer")
+_UNTOLD = (h.Close, h.Open)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A spool file at one moment. `settled`: nothing has changed since the last fsync of it and of its directory."""
+
+    mode: int
+    size_bytes: int
+    flock: bool = False
+    fcntl: bool = False
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the drawing: an arrow from `lane` to `to`, or a point on `lane` where they are the same.
+
+    `kind` is one of operation, barrier, reply, promise, sent, fault, killed, lock, mailer, note, gap, cut.
+    """
+
+    kind: str
+    text: str
+    lane: str = ""
+    to: str = ""
+    number: int = -1  # the event's number in the history
+    durable: str = ""  # NO or part, of an operation that the crash left out
+    files: Mapping[str, FileState] = field(default_factory=dict)  # file lane -> state after the row
+    about: str = ""  # the file lane that the row is about
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A drawing's lanes, in order, and its rows. `files` are those of the lanes that are files, with their names."""
+
+    lanes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+
+# A dialogue
+
+
+def of_dialogue(text: str) -> Strip:
+    """The rows of a transcript (see `dialogue.Transcript.lines`); several sessions are parted by an empty line."""
+    rows: list[Row] = []
+    for number, session in enumerate(filter(None, text.split("\n\n")), 1):
+        if rows:
+            rows.append(Row("gap", f"session {number}"))
+        rows += _session(session.splitlines())
+    return Strip((CLIENT, SMAP), _shortened(rows, None))
+
+
+def _session(lines: list[str]) -> Iterable[Row]:
+    at, data = 0, False
+    while at < len(lines):
+        run = at
+        while data and run < len(lines) and lines[run].startswith("> ") and lines[run] != "> .\\r\\n":
+            run += 1
+        if run - at > BODY_LINES_MAX:
+            for line in lines[at : at + BODY_LINES_MAX - 1]:
+                yield _spoken(line)
+            yield Row("sent", f"… {run - at - BODY_LINES_MAX + 1} more lines", CLIENT, SMAP)
+            at = run
+            data = False
+            continue
+        yield _spoken(lines[at])
+        data = lines[at].startswith("< 354") or (data and lines[at].startswith("> "))
+        at += 1
+
+
+def _spoken(line: str) -> Row:
+    direction, text = line[:2], line[2:].removesuffix("\\r\\n")
+    if direction == "> ":
+        return Row("sent", _short(text), CLIENT, SMAP)
+    if direction == "< ":
+        return Row("fault" if text[:1] in "45" else "reply", _short(text), SMAP, CLIENT)
+    return Row("note", _short(line.removeprefix("! ")))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+
+
+# A history
+
+
+def of_history(recorded: History, *, cut: int | None = None, durable: Mapping[int, str] | None = None) -> Strip:
+    """The rows of a history up to its cut. `durable` says of operations, by number, what the crash made of them."""
+    durable = durable or {}
+    told = Wording(recorded).events
+    follow = _Files(recorded)
+    rows: list[Row] = []
+    shown = recorded.events if cut is None else recorded.events[: cut + 1]
+    for number, event in enumerate(shown):
+        if cut is not None and number == cut:
+            rows.append(Row("cut", "power cut", files=follow.states()))
+            if durable.get(number) != "part":
+                break
+        about = follow.take(event)
+        row = _row(event, told[number], about)
+        if row is not None:
+            rows.append(replace(row, number=number, durable=durable.get(number, ""), files=follow.states(), about=about))
+    if cut is not None and cut >= len(recorded.events):
+        rows.append(Row("cut", "power cut", files=follow.states()))
+    rows = _merged(rows)
+    lanes = _lanes(rows, follow.lanes())
+    named = {lane: name for lane, name in follow.lanes().items() if lane in lanes}
+    at = next((number for number, row in enumerate(rows) if row.kind == "cut"), None)
+    return Strip(lanes, _shortened(rows, at), named, recorded.title, recorded.notes)
+
+
+def _lanes(rows: list[Row], files: Mapping[str, str]) -> tuple[str, ...]:
+    seen = {lane for row in rows for lane in (row.lane, row.to) if lane}
+    others = sorted(seen - {CLIENT, *_PROGRAMS, *files})
+    programs = [name for name in _PROGRAMS[1:3] if name in seen]
+    left = [name for name in (CLIENT, SMAP) if name in seen]
+    return (*left, *(lane for lane in files if lane in seen), *programs, *others, *(["mailer"] if "mailer" in seen else []))
+
+
+class _Files:
+    """What the events so far have made of each file in the spool directory and in baddir."""
+
+    def __init__(self, recorded: History) -> None:
+        start = recorded.start
+        self._states: dict[int, FileState] = {}
+        self._names: dict[int, str] = {}
+        self._directories: dict[int, int] = {}  # a file's inode -> that of the directory of its last name
+        self._unsettled_names: set[int] = set()
+        self._letters: dict[int, str] = {}
+        self._gone: set[int] = set()
+        for path, inode in start.walk():
+            node = start.nodes[inode]
+            if node.kind == FILE:
+                parent = start.at(path.rpartition("/")[0]) or 0
+                self._names[inode], self._directories[inode] = path.lstrip("/"), parent
+                self._states[inode] = FileState(node.mode, len(node.data), settled=True)
+
+    def lanes(self) -> dict[str, str]:
+        """The lanes, each with its file's name."""
+        return {letter: self._names[inode] for inode, letter in self._letters.items()}
+
+    def states(self) -> dict[str, FileState]:
+        """Each lane's file as it is now; those without a name are left out."""
+        return {
+            letter: replace(self._states[inode], settled=self._settled(inode))
+            for inode, letter in self._letters.items()
+            if inode not in self._gone
+        }
+
+    def _settled(self, inode: int) -> bool:
+        return self._states[inode].settled and inode not in self._unsettled_names
+
+    def take(self, event: Event) -> str:
+        """Follow one event; the lane that it is about, "" for none."""
+        inode: int = getattr(event, "inode", 0)
+        if isinstance(event, h.Create):
+            self._states[inode] = FileState(event.mode, 0)
+            self._names[inode], self._directories[inode] = event.name, event.directory
+            self._unsettled_names.add(inode)
+        if isinstance(event, h.Fsync) and inode not in self._states:
+            self._unsettled_names -= {each for each, parent in self._directories.items() if parent == inode}
+        if isinstance(event, h.Syncfs):
+            self._unsettled_names.clear()
+            self._states = {each: replace(state, settled=True) for each, state in self._states.items()}
+        if inode not in self._states:
+            return ""
+        self._states[inode] = self._changed(self._states[inode], event)
+        self._rename(inode, event)
+        if inode not in self._letters:
+            if len(self._letters) >= FILES_MAX:
+                return ""
+            self._letters[inode] = _LETTERS[len(self._letters)]
+        return self._letters[inode]
+
+    def _changed(self, state: FileState, event: Event) -> FileState:
+        match event:
+            case h.Write():
+                size = max(state.size_bytes, event.offset_bytes + len(event.data))
+                return replace(state, size_bytes=size, settled=False)
+            case h.Truncate():
+                return replace(state, size_bytes=event.size_bytes, settled=False)
+            case h.Chmod():
+                return replace(state, mode=event.mode, settled=False)
+            case h.Fsync():
+                return replace(state, settled=True)
+            case h.Lock() | h.Unlock():
+                held = isinstance(event, h.Lock)
+                return replace(state, flock=held) if event.how == "flock" else replace(state, fcntl=held)
+            case _:
+                return state
+
+    def _rename(self, inode: int, event: Event) -> None:
+        if isinstance(event, h.Rename):
+            self._names[inode], self._directories[inode] = event.new_name, event.new_directory
+            self._unsettled_names.add(inode)
+            if event.replaced:
+                self._gone.add(event.replaced)
+        if isinstance(event, h.Unlink):
+            self._gone.add(inode)
+
+
+def _row(event: Event, words: str, about: str) -> Row | None:
+    """The row of one event; None for what would only fill the page."""
+    if isinstance(event, _UNTOLD) or (isinstance(event, h.Look) and not about):
+        return None
+    lane = event.program or "world"
+    match event:
+        case h.Reply():
+            kind = "promise" if event.promises else "fault" if event.code >= 400 else "reply"
+            text = f"{event.code} {event.text}".strip()
+            return Row(kind, f"{text}  SAID" if event.promises else text, lane, CLIENT)
+        case h.MailerStart():
+            return Row("mailer", _short(f"runs {' '.join(event.argv)}"), lane, "mailer")
+        case h.MailerEnd():
+            told = f"exit {event.status}" if event.status >= 0 else f"killed by {_signal(-event.status)}"
+            return Row("mailer", f"read {len(event.read)} B, {told}", "mailer", "mailer")
+        case h.Failed():
+            told = errno.errorcode.get(event.errno, str(event.errno))
+            return Row("fault", f"{event.call} fails: {told}{' (injected)' if event.injected else ''}", lane, about or lane)
+        case h.Exit():
+            if event.status < 0:
+                return Row("killed", f"killed by {_signal(-event.status)}", lane, lane)
+            return Row("note", f"exit {event.status}", lane, lane)
+        case h.Spawn():
+            return Row("note", f"starts process {event.child}", lane, lane)
+        case _:
+            return _operation(event, words, lane, about)
+
+
+def _operation(event: Event, words: str, lane: str, about: str) -> Row:
+    to = about or lane
+    match event:
+        case h.Fsync():
+            return Row("barrier", words.removesuffix(" = 0"), lane, to)
+        case h.Syncfs():
+            return Row("barrier", "syncfs", lane, to)
+        case h.Lock():
+            return Row("lock", f"{event.how} {'exclusive' if event.exclusive else 'shared'}", lane, to)
+        case h.Unlock():
+            return Row("lock", f"{event.how} given up", lane, to)
+        case h.Look():
+            return Row("note", f"{event.call} sees {event.mode:o}", lane, to)
+        case _:
+            return Row("operation", _short(words), lane, to)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _merged(rows: list[Row]) -> list[Row]:
+    """Writes of the same process to the same file, one after the other, are one row."""
+    merged: list[Row] = []
+    counts: list[int] = []
+    for row in rows:
+        before = merged[-1] if merged else None
+        if before is not None and _is_write(row) and _is_write(before) and _whose(row) == _whose(before):
+            counts[-1] += 1
+            size = row.files[row.about].size_bytes if row.about in row.files else 0
+            merged[-1] = replace(row, text=f"{counts[-1]} writes, up to {size} B", number=before.number)
+            continue
+        merged.append(row)
+        counts.append(1)
+    return merged
+
+
+def _is_write(row: Row) -> bool:
+    return row.kind == "operation" and (row.text.startswith("write ") or " writes, up to " in row.text)
+
+
+def _whose(row: Row) -> tuple[str, str, str]:
+    return row.lane, row.about, row.durable
+
+
+def _shortened(rows: list[Row], around: int | None) -> tuple[Row, ...]:
+    """At most ROWS_MAX rows: the first ones, and those that lead to the end (or to `around`)."""
+    if len(rows) <= ROWS_MAX:
+        return tuple(rows)
+    head = ROWS_MAX // 4
+    last = len(rows) if around is None else max(around + 1, ROWS_MAX)
+    tail = rows[max(last - (ROWS_MAX - head), head) : last]
+    left = len(rows[:last]) - head - len(tail)
+    gap = Row("gap", f"… {left} more", files=rows[head - 1].files)
+    return (*rows[:head], gap, *tail)
