@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from smap_conformance.report.lanes import FileState, Row, Strip
+from smap_conformance.report.visible import visible
 
 ROW, HEAD, LANE = 24, 30, 46  # pixels; ROW is also the height of a line of the list
 BAND = 30
@@ -24,14 +25,14 @@ def svg(strip: Strip) -> Markup:
     root = ET.Element(
         "svg",
         {"class": "strip", "width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}",
-         "role": "img", "aria-label": label},
+         "role": "img", "aria-label": visible(label)},
     )  # fmt: skip
     for at, lane in enumerate(strip.lanes):
         x = _x(at)
         if lane not in strip.files:
             _add(root, "line", "lane", x1=x, x2=x, y1=HEAD - 4, y2=height)
         name = _add(root, "text", "head file" if lane in strip.files else "head", x=x, y=HEAD - 12)
-        name.text = f"file {lane}" if lane in strip.files else lane[:9]
+        name.text = f"file {lane}" if lane in strip.files else visible(lane[:9])
     for lane in strip.files:
         _bands(root, strip, lane)
     for number, row in enumerate(strip.rows):
