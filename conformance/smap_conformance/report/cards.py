@@ -18,7 +18,8 @@ from smap_conformance.verdict import CaseResult, Verdict
 FULL_CARDS_MAX = 150  # for each implementation; further ones are told in short
 SECTION_LINES_MAX, LINE_MAX, VALUE_MAX = 60, 240, 1_500
 HISTORY, COUNTEREXAMPLE, DIALOGUE = "history.jsonl", "counterexample.json", "dialogue"
-FOLDED = ("netperm-table", DIALOGUE)
+FOLDED = ("netperm-table", DIALOGUE, "counterexamples")
+KILLED = "process-crash"  # the model of a crash that the machine survives
 HEADINGS = {
     "spool": "spool directory afterwards",
     "baddir": "baddir afterwards",
@@ -27,6 +28,7 @@ HEADINGS = {
     "netperm-table": "netperm-table",
     "smapd-stderr": "what smapd wrote",
     "smap-exits": "how smap ended",
+    "counterexamples": "every crash state that broke a rule, as text",
     DIALOGUE: "the dialogue, as bytes",
 }
 ORDER = ("spool", "baddir", "mailer", "log", "smapd-stderr", "smap-exits", "netperm-table", DIALOGUE)
@@ -138,8 +140,7 @@ def draw(artefacts: Mapping[str, str], crash: Mapping[str, Any] | None) -> tuple
     if text := artefacts.get(HISTORY, ""):
         try:
             recorded = history.parse(text, HISTORY)
-            cut, durable = _crash(crash)
-            strip = lanes.of_history(recorded, cut=cut, durable=durable)
+            strip = lanes.of_history(recorded, _crash(crash))
             if strip.rows:
                 return Drawn(drawing.svg(strip), strip, "time line"), ""
         except (history.HistoryError, KeyError, IndexError) as error:
@@ -151,10 +152,14 @@ def draw(artefacts: Mapping[str, str], crash: Mapping[str, Any] | None) -> tuple
     return Drawn(drawing.svg(strip), strip, "what was said"), trouble
 
 
-def _crash(crash: Mapping[str, Any] | None) -> tuple[int | None, dict[int, str]]:
+def _crash(crash: Mapping[str, Any] | None) -> lanes.Crash | None:
     if crash is None:
-        return None, {}
-    return int(crash["cut"]), {int(one["number"]): str(one["durable"]) for one in crash["operations"]}
+        return None
+    durable = {int(one["number"]): str(one["durable"]) for one in crash["operations"]}
+    killed = crash.get("model") == KILLED
+    return lanes.Crash(
+        int(crash["cut"]), durable, tuple(map(str, crash.get("left") or ())), "killed" if killed else "power cut"
+    )
 
 
 def _json(text: str) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ lays out.
 from __future__ import annotations
 
 import errno
+import re
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from smap_simulator.image import FILE
 from smap_simulator.wording import Wording
 
 CLIENT, SMAP = "client", "smap"
-ROWS_MAX = 90
+ROWS_MAX, DIALOGUE_ROWS_MAX = 90, 44
 FILES_MAX = 3
 BODY_LINES_MAX = 3
 TEXT_MAX = 120
@@ -41,7 +42,7 @@ class FileState:
 class Row:
     """One line of the drawing: an arrow from `lane` to `to`, or a point on `lane` where they are the same.
 
-    `kind` is one of operation, barrier, reply, promise, sent, fault, killed, lock, mailer, note, gap, cut.
+    `kind` is one of operation, barrier, reply, refusal, promise, sent, fault, killed, lock, mailer, note, gap, cut, left.
     """
 
     kind: str
@@ -72,10 +73,10 @@ def of_dialogue(text: str) -> Strip:
     """The rows of a transcript (see `dialogue.Transcript.lines`); several sessions are parted by an empty line."""
     rows: list[Row] = []
     for number, session in enumerate(filter(None, text.split("\n\n")), 1):
-        if rows:
+        if number > 1:
             rows.append(Row("gap", f"session {number}"))
         rows += _session(session.splitlines())
-    return Strip((CLIENT, SMAP), _shortened(rows, None))
+    return Strip((CLIENT, SMAP), _shortened(rows, DIALOGUE_ROWS_MAX))
 
 
 def _session(lines: list[str]) -> Iterable[Row]:
@@ -101,7 +102,7 @@ def _spoken(line: str) -> Row:
     if direction == "> ":
         return Row("sent", _short(text), CLIENT, SMAP)
     if direction == "< ":
-        return Row("fault" if text[:1] in "45" else "reply", _short(text), SMAP, CLIENT)
+        return Row("refusal" if text[:1] in ("4", "5") else "reply", _short(text), SMAP, CLIENT)
     return Row("note", _short(line.removeprefix("! ")))
 
 
@@ -112,29 +113,38 @@ def _short(text: str) -> str:
 # A history
 
 
-def of_history(recorded: History, *, cut: int | None = None, durable: Mapping[int, str] | None = None) -> Strip:
-    """The rows of a history up to its cut. `durable` says of operations, by number, what the crash made of them."""
-    durable = durable or {}
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Where a history was cut, what became of its operations by number, and a line for each name that was left."""
+
+    cut: int
+    durable: Mapping[int, str]
+    left: tuple[str, ...] = ()
+    name: str = "power cut"
+
+
+def of_history(recorded: History, crash: Crash | None = None) -> Strip:
+    """The rows of a history, up to the cut where there was one, and then what that left."""
+    cut = crash.cut if crash else None
+    durable = crash.durable if crash else {}
     told = Wording(recorded).events
     follow = _Files(recorded)
     rows: list[Row] = []
     shown = recorded.events if cut is None else recorded.events[: cut + 1]
     for number, event in enumerate(shown):
-        if cut is not None and number == cut:
-            rows.append(Row("cut", "power cut", files=follow.states()))
-            if durable.get(number) != "part":
-                break
+        if number == cut and durable.get(number) != "part":
+            break
         about = follow.take(event)
         row = _row(event, told[number], about)
         if row is not None:
-            rows.append(replace(row, number=number, durable=durable.get(number, ""), files=follow.states(), about=about))
-    if cut is not None and cut >= len(recorded.events):
-        rows.append(Row("cut", "power cut", files=follow.states()))
+            row = replace(row, number=number, durable=durable.get(number, ""), files=follow.states(), about=about)
+            rows.append(replace(row, text=follow.abbreviated(row.text)))
     rows = _merged(rows)
+    if crash is not None:
+        rows += [Row("cut", crash.name, files=follow.states()), *follow.left(crash.left)]
     lanes = _lanes(rows, follow.lanes())
     named = {lane: name for lane, name in follow.lanes().items() if lane in lanes}
-    at = next((number for number, row in enumerate(rows) if row.kind == "cut"), None)
-    return Strip(lanes, _shortened(rows, at), named, recorded.title, recorded.notes)
+    return Strip(lanes, _shortened(rows, ROWS_MAX), named, recorded.title, recorded.notes)
 
 
 def _lanes(rows: list[Row], files: Mapping[str, str]) -> tuple[str, ...]:
@@ -174,6 +184,23 @@ class _Files:
             for inode, letter in self._letters.items()
             if inode not in self._gone
         }
+
+    def abbreviated(self, text: str) -> str:
+        """A row's text with letters for the paths of the files that have one."""
+        for letter, inode in ((letter, inode) for inode, letter in self._letters.items()):
+            text = re.sub(rf"(?<!\S)\S*{re.escape(self._names[inode].rpartition('/')[2])}(?!\S)", letter, text, count=1)
+        return text
+
+    def left(self, lines: Iterable[str]) -> Iterable[Row]:
+        """What a crash left of each file, from the lines of `Image.describe`."""
+        there = {words[0].rpartition("/")[2]: words[1:] for line in lines if len(words := line.rsplit(None, 3)) == 4}
+        for inode, letter in self._letters.items():
+            found = there.get(self._names[inode].rpartition("/")[2])
+            if found is None or not found[1].isdecimal():
+                yield Row("left", f"{letter} is not there", about=letter)
+                continue
+            state = FileState(int(found[0], 8), int(found[1]), settled=True)
+            yield Row("left", f"{letter} is {state.mode:03o}, {state.size_bytes} B", files={letter: state}, about=letter)
 
     def _settled(self, inode: int) -> bool:
         return self._states[inode].settled and inode not in self._unsettled_names
@@ -234,9 +261,9 @@ def _row(event: Event, words: str, about: str) -> Row | None:
     lane = event.program or "world"
     match event:
         case h.Reply():
-            kind = "promise" if event.promises else "fault" if event.code >= 400 else "reply"
+            kind = "promise" if event.promises else "refusal" if event.code >= 400 else "reply"
             text = f"{event.code} {event.text}".strip()
-            return Row(kind, f"{text}  SAID" if event.promises else text, lane, CLIENT)
+            return Row(kind, text, lane, CLIENT)
         case h.MailerStart():
             return Row("mailer", _short(f"runs {' '.join(event.argv)}"), lane, "mailer")
         case h.MailerEnd():
@@ -303,13 +330,11 @@ def _whose(row: Row) -> tuple[str, str, str]:
     return row.lane, row.about, row.durable
 
 
-def _shortened(rows: list[Row], around: int | None) -> tuple[Row, ...]:
-    """At most ROWS_MAX rows: the first ones, and those that lead to the end (or to `around`)."""
-    if len(rows) <= ROWS_MAX:
+def _shortened(rows: list[Row], most: int) -> tuple[Row, ...]:
+    """At most so many rows: the first ones, and those that lead to the end."""
+    if len(rows) <= most:
         return tuple(rows)
-    head = ROWS_MAX // 4
-    last = len(rows) if around is None else max(around + 1, ROWS_MAX)
-    tail = rows[max(last - (ROWS_MAX - head), head) : last]
-    left = len(rows[:last]) - head - len(tail)
-    gap = Row("gap", f"… {left} more", files=rows[head - 1].files)
-    return (*rows[:head], gap, *tail)
+    head = most // 4
+    tail = len(rows) - (most - head - 1)
+    gap = Row("gap", f"… {tail - head} rows left out", files=rows[head - 1].files)
+    return (*rows[:head], gap, *rows[tail:])
