@@ -15,6 +15,7 @@ from smap_conformance.command_line import again_line
 from smap_conformance.expect import Miss, Overdue
 from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, rules_of
 from smap_conformance.lab import Lab, Settings
+from smap_conformance.report import page
 from smap_conformance.sanity import deliver_one
 from smap_conformance.users import user_for_targets
 from smap_conformance.verdict import CaseResult, Verdict
@@ -249,6 +250,7 @@ class Conductor:
         terminalreporter.write_line(run.conclusion(self.catalogue).line)
         if directory := self.config.getoption("smap_report"):
             results.write(run, self.catalogue, Path(directory))
+            page.write(Path(directory))
 
     def pytest_unconfigure(self) -> None:
         """An interrupted session leaves nothing behind either."""

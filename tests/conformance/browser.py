@@ -78,7 +78,9 @@ class Browser:
 
 
 @contextmanager
-def browser(driver: str, chromium: str, profile: Path, *, width: int, arguments: Sequence[str] = ()) -> Iterator[Browser]:
+def browser(
+    driver: str, chromium: str, profile: Path, *, width: int, arguments: Sequence[str] = ()
+) -> Iterator[Browser]:
     """A window of that width; a narrow one is a telephone's. The driver and all it started are gone afterwards."""
     options: dict[str, Any] = {"binary": chromium, "args": [*ARGUMENTS, f"--user-data-dir={profile}", *arguments]}
     if width < 500:  # no window of a desktop is as narrow as that
@@ -90,7 +92,9 @@ def browser(driver: str, chromium: str, profile: Path, *, width: int, arguments:
     ) as process:
         try:
             assert process.stdout is not None
-            port = next(found for line in process.stdout if (found := re.search(r"successfully on port (\d+)", line)) and found)
+            port = next(
+                found for line in process.stdout if (found := re.search(r"successfully on port (\d+)", line)) and found
+            )
             opened = Browser(int(port.group(1)), options)
             try:
                 yield opened

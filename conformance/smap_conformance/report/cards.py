@@ -79,7 +79,6 @@ class Card:
 def cards(judged: Judged, number: int, bad: frozenset[Verdict]) -> list[Card]:
     """The cards of one implementation, by rule and case. `number` tells implementations apart in ids."""
     cases = sorted((one for one in judged.run.cases if _blamed(one, bad)), key=lambda one: one.case)
-    plain = {str(case["case"]): case for case in judged.plain["cases"]}
     seen: dict[str, int] = {}
     ranked: list[tuple[int, CaseResult]] = []
     for one in cases:
@@ -88,7 +87,7 @@ def cards(judged: Judged, number: int, bad: frozenset[Verdict]) -> list[Card]:
         ranked.append((seen[first], one))
     places = sorted(range(len(ranked)), key=lambda at: (ranked[at][0], at))
     full = {ranked[at][1].case for at in places[:FULL_CARDS_MAX]}
-    return [_card(judged, number, one, _blamed(one, bad), plain[one.case], one.case in full) for one in cases]
+    return [_card(judged, number, one, bad, one.case in full) for one in cases]
 
 
 def _blamed(case: CaseResult, bad: frozenset[Verdict]) -> tuple[str, ...]:
@@ -96,12 +95,11 @@ def _blamed(case: CaseResult, bad: frozenset[Verdict]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda rule: (-case.verdicts[rule].weight, rule)))
 
 
-def _card(
-    judged: Judged, number: int, case: CaseResult, rules: tuple[str, ...], plain: Mapping[str, Any], full: bool
-) -> Card:
+def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict], full: bool) -> Card:
+    rules = _blamed(case, bad)
     title, parameters = telling.words_of(case.case)
     folder = results.folder_name(case.case)
-    told = telling.told(plain)
+    told = telling.told(judged.case(case.case))
     short = telling.Told(
         told.looked_at, shortened(told.acceptable), shortened(told.actual), told.again, shortened(told.traceback)
     )
@@ -131,7 +129,9 @@ def _filled(card: Card, artefacts: Mapping[str, str]) -> Card:
     names = [name for name in dict.fromkeys(told) if name not in hidden]
     sections = tuple(section(name, artefacts[name]) for name in names if not telling.is_nothing(artefacts[name]))
     nothing = tuple(HEADINGS.get(name, name) for name in names if telling.is_nothing(artefacts[name]))
-    return Card(**{**values, "drawn": drawn, "sections": sections, "nothing": nothing, "crash": crash, "trouble": trouble})
+    return Card(
+        **{**values, "drawn": drawn, "sections": sections, "nothing": nothing, "crash": crash, "trouble": trouble}
+    )
 
 
 def draw(artefacts: Mapping[str, str], crash: Mapping[str, Any] | None) -> tuple[Drawn | None, str]:

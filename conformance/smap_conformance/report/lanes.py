@@ -42,7 +42,7 @@ class FileState:
 class Row:
     """One line of the drawing: an arrow from `lane` to `to`, or a point on `lane` where they are the same.
 
-    `kind` is one of operation, barrier, reply, refusal, promise, sent, fault, killed, lock, mailer, note, gap, cut, left.
+    `kind`: operation, barrier, reply, refusal, promise, sent, fault, killed, lock, mailer, note, gap, cut or left.
     """
 
     kind: str
@@ -152,7 +152,13 @@ def _lanes(rows: list[Row], files: Mapping[str, str]) -> tuple[str, ...]:
     others = sorted(seen - {CLIENT, *_PROGRAMS, *files})
     programs = [name for name in _PROGRAMS[1:3] if name in seen]
     left = [name for name in (CLIENT, SMAP) if name in seen]
-    return (*left, *(lane for lane in files if lane in seen), *programs, *others, *(["mailer"] if "mailer" in seen else []))
+    return (
+        *left,
+        *(lane for lane in files if lane in seen),
+        *programs,
+        *others,
+        *(["mailer"] if "mailer" in seen else []),
+    )
 
 
 class _Files:
@@ -200,7 +206,9 @@ class _Files:
                 yield Row("left", f"{letter} is not there", about=letter)
                 continue
             state = FileState(int(found[0], 8), int(found[1]), settled=True)
-            yield Row("left", f"{letter} is {state.mode:03o}, {state.size_bytes} B", files={letter: state}, about=letter)
+            yield Row(
+                "left", f"{letter} is {state.mode:03o}, {state.size_bytes} B", files={letter: state}, about=letter
+            )
 
     def _settled(self, inode: int) -> bool:
         return self._states[inode].settled and inode not in self._unsettled_names
@@ -259,44 +267,41 @@ def _row(event: Event, words: str, about: str) -> Row | None:
     if isinstance(event, _UNTOLD) or (isinstance(event, h.Look) and not about):
         return None
     lane = event.program or "world"
+    if isinstance(event, h.Reply | h.MailerStart | h.MailerEnd):
+        return _output(event, lane)
+    kind, text = "operation", _short(words)
+    match event:
+        case h.Failed():
+            name = errno.errorcode.get(event.errno, str(event.errno))
+            kind, text = "fault", f"{event.call} fails: {name}{' (injected)' if event.injected else ''}"
+        case h.Exit():
+            kind, text = ("note" if event.status >= 0 else "killed"), _ended(event.status)
+        case h.Spawn():
+            kind, text = "note", f"starts process {event.child}"
+        case h.Fsync() | h.Syncfs():
+            kind, text = "barrier", words.removesuffix(" = 0")
+        case h.Lock():
+            kind, text = "lock", f"{event.how} {'exclusive' if event.exclusive else 'shared'}"
+        case h.Unlock():
+            kind, text = "lock", f"{event.how} given up"
+        case h.Look():
+            kind, text = "note", f"{event.call} sees {event.mode:o}"
+    return Row(kind, text, lane, about or lane)
+
+
+def _output(event: h.Output, lane: str) -> Row:
     match event:
         case h.Reply():
             kind = "promise" if event.promises else "refusal" if event.code >= 400 else "reply"
-            text = f"{event.code} {event.text}".strip()
-            return Row(kind, text, lane, CLIENT)
+            return Row(kind, f"{event.code} {_short(event.text)}".strip(), lane, CLIENT)
         case h.MailerStart():
             return Row("mailer", _short(f"runs {' '.join(event.argv)}"), lane, "mailer")
         case h.MailerEnd():
-            told = f"exit {event.status}" if event.status >= 0 else f"killed by {_signal(-event.status)}"
-            return Row("mailer", f"read {len(event.read)} B, {told}", "mailer", "mailer")
-        case h.Failed():
-            told = errno.errorcode.get(event.errno, str(event.errno))
-            return Row("fault", f"{event.call} fails: {told}{' (injected)' if event.injected else ''}", lane, about or lane)
-        case h.Exit():
-            if event.status < 0:
-                return Row("killed", f"killed by {_signal(-event.status)}", lane, lane)
-            return Row("note", f"exit {event.status}", lane, lane)
-        case h.Spawn():
-            return Row("note", f"starts process {event.child}", lane, lane)
-        case _:
-            return _operation(event, words, lane, about)
+            return Row("mailer", f"read {len(event.read)} B, {_ended(event.status)}", "mailer", "mailer")
 
 
-def _operation(event: Event, words: str, lane: str, about: str) -> Row:
-    to = about or lane
-    match event:
-        case h.Fsync():
-            return Row("barrier", words.removesuffix(" = 0"), lane, to)
-        case h.Syncfs():
-            return Row("barrier", "syncfs", lane, to)
-        case h.Lock():
-            return Row("lock", f"{event.how} {'exclusive' if event.exclusive else 'shared'}", lane, to)
-        case h.Unlock():
-            return Row("lock", f"{event.how} given up", lane, to)
-        case h.Look():
-            return Row("note", f"{event.call} sees {event.mode:o}", lane, to)
-        case _:
-            return Row("operation", _short(words), lane, to)
+def _ended(status: int) -> str:
+    return f"exit {status}" if status >= 0 else f"killed by {_signal(-status)}"
 
 
 def _signal(number: int) -> str:

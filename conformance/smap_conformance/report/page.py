@@ -18,6 +18,7 @@ from smap_conformance.verdict import counted
 
 PAGES = Path(__file__).with_name("pages")
 NAME = "report.html"
+CARDS_AT_ONCE = 5  # of a rule; further ones open together
 
 
 def render(judged: Sequence[Judged], kill_matrix: Path = view.KILL_MATRIX) -> str:
@@ -42,7 +43,9 @@ def write(directory: Path) -> None:
 
 def policy(style: str, script: str) -> str:
     """The content security policy: this style, this script, and nothing else whatever a target may have written."""
-    return f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _hash(text: str) -> str:
@@ -61,6 +64,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["counted"] = counted
+    made.globals["at_once"] = CARDS_AT_ONCE
     made.globals["marked"] = lambda card: view.mark(card.verdict)
     made.globals["broken_looks"] = [name.lower() for name in view.LETTERS if name not in view.GOOD]
     return made

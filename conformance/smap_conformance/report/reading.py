@@ -26,6 +26,10 @@ class Judged:
     run: results.Run
     plain: Mapping[str, Any] = field(default_factory=dict)
 
+    def case(self, name: str) -> Mapping[str, Any]:
+        """One case as it stands in results.json."""
+        return next(dict(case) for case in self.plain["cases"] if case["case"] == name)
+
     def artefacts(self, case: str) -> dict[str, str]:
         """The artefacts of one case by name, those of its folder and those of results.json."""
         found: dict[str, str] = {}
@@ -62,7 +66,9 @@ def _read(directory: Path) -> Judged:
     except OSError as error:
         raise ReportError(f"{directory}/results.json: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        told = str(error) if str(directory) in str(error) else f"{directory}/results.json: {type(error).__name__}: {error}"
+        told = (
+            str(error) if str(directory) in str(error) else f"{directory}/results.json: {type(error).__name__}: {error}"
+        )
         raise ReportError(f"{told.splitlines()[0]}: not written by this smaplab's `run`") from None
     return Judged(name_of(plain), directory, run, plain)
 

@@ -26,6 +26,7 @@ MEANINGS = {
     "UNEXPECTED_PASS": "declared as known, and kept", "FAIL": "a MUST that is not kept",
     "HARNESS_ERROR": "the suite itself went wrong",
 }  # fmt: skip
+LINE_MAX = 300
 NONE_LETTER, NONE = "·", "not judged"
 GOOD = ("PASS", "INFO", "NOT_MEASURED")  # every other verdict gets cards
 NOT_OURS = "no rule of this catalogue"
@@ -209,7 +210,12 @@ def _cell(name: str, row: Mapping[str, Any] | None) -> Cell:
         return Cell(name, NOT_JUDGED)
     verdict = Verdict(row["verdict"])
     line = "" if verdict is Verdict.PASS else str(row["line"])
-    return Cell(name, mark(verdict), int(row["cases"]), line if len(line) <= 300 else f"{line[:300]}…")
+    return Cell(name, mark(verdict), int(row["cases"]), shortened(line))
+
+
+def shortened(line: str) -> str:
+    """A line short enough for a headline or a row."""
+    return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}…"
 
 
 def _groups(rules: Mapping[str, Rule], every: Sequence[Card]) -> list[Group]:
@@ -229,8 +235,8 @@ def _implementation(one: Judged) -> Implementation:
     run, plain = one.run, one.plain
     count = Counter(Verdict(row["verdict"]) for row in plain["rules"])
     unjudged = run.unjudged(catalogue.rules())
-    troubles = [f"harness error: {text}" for text in run.harness_errors]
-    troubles += [f"no mail gets through: {text}" for text in run.first_sanity]
+    troubles = [f"harness error: {text}" for text in dict.fromkeys(run.harness_errors)]
+    troubles += [f"no mail gets through: {text}" for text in dict.fromkeys(run.first_sanity)]
     if unjudged:
         troubles.append(f"{counted(len(unjudged))} asked for and without a case: {', '.join(x.id for x in unjudged)}")
     return Implementation(
@@ -242,7 +248,7 @@ def _implementation(one: Judged) -> Implementation:
         cases=len(run.cases),
         tally={str(name): int(number) for name, number in dict(plain.get("tally") or {}).items()},
         not_measured=run.not_measured(),
-        troubles=tuple(troubles),
+        troubles=tuple(map(shortened, troubles)),
         environment=tuple(_flat(plain.get("environment") or {})),
         known=tuple(dict(entry) for entry in plain.get("known") or ()),
     )

@@ -24,6 +24,10 @@
     for (const part of all("tbody.chapter")) part.hidden = !all("tr.rule", part).some((item) => !item.hidden);
     const shown = (kind) => items.filter((item) => item.matches(kind) && !item.hidden).length;
     const filtered = level.value || look.value || chapter.value || words.length;
+    for (const more of all("details.more")) {
+      more.hidden = !all(".case", more).some((item) => !item.hidden);
+      more.open = Boolean(filtered);
+    }
     form.elements.found.value = filtered ? `${shown("tr.rule")} rules, ${shown(".case")} cases` : "";
   };
   form.addEventListener("input", filter);
@@ -33,14 +37,16 @@
   // opening
   for (const button of all("[data-fold]")) {
     button.addEventListener("click", () => {
-      for (const item of all(".case")) item.open = button.dataset.fold === "open" && !item.hidden;
+      for (const item of all(".case, .more")) item.open = button.dataset.fold === "open" && !item.hidden;
     });
   }
   const reveal = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
     if (target.hidden || target.closest("[hidden]")) { form.reset(); filter(); }
-    for (const one of [target, ...all("details", target).slice(0, 1)]) if (one.matches("details")) one.open = true;
+    for (const one of [target.closest(".more"), target, target.querySelector("details")]) {
+      if (one && one.matches("details")) one.open = true;
+    }
     target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
