@@ -167,6 +167,10 @@ class Place:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
 
+    def command(self, words: tuple[str, ...]) -> list[str]:
+        """A command of the target's, as it is started here: `place.command(place.target.smap)`."""
+        return self.target.command(words, {"{netperm}": str(self.root / "netperm-table"), "{spool}": str(self.spool)})
+
     # smap
 
     def _start(self, name: str, command: Sequence[str], **descriptors: Any) -> subprocess.Popen[bytes]:
@@ -184,7 +188,7 @@ class Place:
             raise
 
     def _start_smap(self, **descriptors: Any) -> subprocess.Popen[bytes]:
-        return self._start("smap", self.target.smap, **descriptors)
+        return self._start("smap", self.command(self.target.smap), **descriptors)
 
     def connect(self, *, receive_bytes: int | None = None) -> Session:
         """A new client connection, as inetd hands it to smap; nothing has been read from it yet."""
@@ -252,7 +256,7 @@ class Place:
         before = frozenset(offspring.children(os.getpid()))
         reading, writing = os.pipe()
         try:
-            first = self._start("smapd", self.target.smapd, stdout=writing, stderr=writing)
+            first = self._start("smapd", self.command(self.target.smapd), stdout=writing, stderr=writing)
         except BaseException:
             os.close(reading)
             raise

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from smap_conformance import results
 from smap_conformance.catalogue import Level, Rule
 from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, one_of, shown, such_that
+from smap_conformance.failure import Failure
 from smap_conformance.judging import Finished, judge
+from smap_conformance.known import Known
 from smap_conformance.verdict import CaseResult, Verdict, conclude, roll_up
 
 RULES = {
@@ -148,10 +150,15 @@ case_results = st.builds(
     CaseResult, texts, st.dictionaries(st.sampled_from(sorted(RULES)), st.sampled_from(Verdict), min_size=1),
     texts, texts,
     st.dictionaries(texts, texts, max_size=2), st.dictionaries(st.sampled_from(["log", "spool"]), texts),
+    st.dictionaries(st.sampled_from(["crash points", "recoveries"]), st.integers(0, 9)),
+    st.none() | st.builds(Failure, st.just(("A-01",)), texts, texts, texts, texts, texts),
+    st.dictionaries(st.sampled_from(["lock", "partial_files"]), texts, max_size=1), st.sampled_from([0.0, 1.5]),
 )  # fmt: skip
 runs = st.builds(
     results.Run, texts, st.lists(case_results, max_size=4, unique_by=lambda one: one.case).map(tuple),
     st.lists(texts, max_size=2).map(tuple), st.lists(texts, max_size=2).map(tuple), st.just(("A-01",)),
+    st.lists(st.builds(Known, st.just("A-01"), texts, texts, texts), max_size=2).map(tuple),
+    st.builds(results.About, texts, texts, options=st.lists(texts, max_size=2).map(tuple), seconds=st.just(1.5)),
 )  # fmt: skip
 
 
@@ -165,6 +172,14 @@ def test_results_survive_their_file(tmp_path_factory: pytest.TempPathFactory, ru
     assert sorted(again.cases, key=lambda one: one.case) == sorted(run.cases, key=lambda one: one.case)
 
 
+def test_what_cases_counted_is_added_up_whatever_became_of_them() -> None:
+    passed = judge(RULES, finished("A-01", tally={"crash points": 3, "faults not fired": 0}), "again")
+    missed = Miss("x", "y", "z")
+    failed = judge(RULES, finished("A-01", outcome="failed", raised=missed, tally={"crash points": 4}), "again")
+    skipped = judge(RULES, finished("A-01", outcome="skipped", text="Skipped: no", tally={"recoveries": 1}), "again")
+    assert results.Run("t", (passed, failed, skipped)).tally() == {"crash points": 7, "recoveries": 1}
+
+
 def test_artefacts_are_kept_of_what_went_wrong_only(tmp_path: Path) -> None:
     bad = CaseResult("x::y[a/../b]", {"A-01": FAIL}, "line", "detail", artefacts={"log": "a line"})
     good = CaseResult("x::z", {"A-01": PASS}, artefacts={"log": "a line"})
@@ -175,7 +190,7 @@ def test_artefacts_are_kept_of_what_went_wrong_only(tmp_path: Path) -> None:
 
 def test_another_schema_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({"schema": 99}), encoding="utf-8")
-    with pytest.raises(ValueError, match="schema 99 is not 1"):
+    with pytest.raises(ValueError, match="schema 99 is not 2"):
         results.read(tmp_path)
 
 

@@ -1,10 +1,12 @@
-"""The report of a run, or of several, as one HTML file and as Markdown.
+"""What is made of a run for others than its terminal: a writer for each form, all from the same `results.Run`.
+
+`page` for whoever wants to see what went wrong, `junit` for continuous integration, `summary` for a merge request,
+`badge` for a README; `markdown` sets several runs side by side, and so does the page. results.json, from which each can
+be made again, is written by `results`.
 
 The page is one file: no network, no fonts or scripts from elsewhere, readable without JavaScript. Everything in it that
-comes from a target is hostile text, and is escaped and made visible in one place (`page.environment`).
-
-It is made of the directory that `smaplab run --report DIR` leaves and of nothing else. Of a failing case's artefacts it
-knows these by name, and shows any other as it is:
+comes from a target is hostile text, escaped and made visible in one place (`page.environment`). Of a failing case's
+artefacts it knows these by name, and shows any other as it is:
 
     dialogue             the transcripts of `dialogue.Transcript`: drawn
     history.jsonl        a `smap_simulator.history` of what happened: drawn in its place
@@ -12,6 +14,24 @@ knows these by name, and shows any other as it is:
     spool, baddir        lines of `spool.SpoolFile.describe`: tables
 """
 
-from smap_conformance.report.reading import Judged, ReportError, read
+from __future__ import annotations
 
-__all__ = ["Judged", "ReportError", "read"]
+from collections.abc import Mapping
+from pathlib import Path
+
+from smap_conformance import results
+from smap_conformance.catalogue import Rule
+from smap_conformance.report import badge, junit, page, summary
+from smap_conformance.report.judged import named
+
+
+def write(run: results.Run, rules: Mapping[str, Rule], directory: Path) -> None:
+    """Everything that belongs into the report's directory."""
+    results.write(run, rules, directory)
+    for name, text in (
+        ("junit.xml", junit.text(run, rules)),
+        ("summary.md", summary.text(run, rules)),
+        ("badge.json", badge.text(run, rules)),
+        ("report.html", page.render(named([(directory, run)]))),
+    ):
+        (directory / name).write_text(text, encoding="utf-8")

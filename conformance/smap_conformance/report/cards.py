@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 from smap_simulator import history
 
 from smap_conformance import results
+from smap_conformance.failure import Failure
 from smap_conformance.report import drawing, lanes, telling
-from smap_conformance.report.reading import Judged
+from smap_conformance.report.judged import Judged
 from smap_conformance.verdict import CaseResult, Verdict
 
 FULL_CARDS_MAX = 150  # for each implementation; further ones are told in short
@@ -66,7 +67,8 @@ class Card:
     verdict: Verdict
     rules: tuple[str, ...]
     line: str
-    told: telling.Told
+    failure: Failure
+    traceback: str  # where the harness failed, which is all that is known
     folder: str
     full: bool
     drawn: Drawn | None = None
@@ -98,13 +100,16 @@ def _blamed(case: CaseResult, bad: frozenset[Verdict]) -> tuple[str, ...]:
 def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict], full: bool) -> Card:
     rules = _blamed(case, bad)
     title, parameters = telling.words_of(case.case)
-    folder = results.folder_name(case.case)
-    told = telling.told(judged.case(case.case))
-    short = telling.Told(
-        told.looked_at, shortened(told.acceptable), shortened(told.actual), told.again, shortened(told.traceback)
+    found = case.failure or Failure(rules, "", "", "")
+    found = replace(
+        found,
+        looked_at=shortened(found.looked_at),
+        acceptable=shortened(found.acceptable),
+        actual=shortened(found.actual),
+        fault=shortened(found.fault),
     )
     card = Card(
-        id=f"case-{number}-{folder}",
+        id=f"case-{number}-{results.folder_name(case.case)}",
         implementation=judged.name,
         case=case.case,
         title=title,
@@ -112,16 +117,16 @@ def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict]
         verdict=case.verdicts[rules[0]],
         rules=rules,
         line=_cut(case.line, LINE_MAX),
-        told=short,
-        folder=f"{judged.directory.name}/cases/{folder}",
+        failure=found,
+        traceback="" if case.failure else shortened(case.detail),
+        folder=judged.folder(case),
         full=full,
     )
-    return _filled(card, judged.artefacts(case.case)) if full else card
+    return _filled(card, case.artefacts) if full else card
 
 
 def _filled(card: Card, artefacts: Mapping[str, str]) -> Card:
     """The card with its time line and its sections."""
-    values: dict[str, Any] = {name: getattr(card, name) for name in card.__dataclass_fields__}
     crash = _json(artefacts.get(COUNTEREXAMPLE, ""))
     drawn, trouble = draw(artefacts, crash)
     told = [name for name in (*ORDER, *sorted(artefacts)) if name in artefacts]
@@ -129,9 +134,7 @@ def _filled(card: Card, artefacts: Mapping[str, str]) -> Card:
     names = [name for name in dict.fromkeys(told) if name not in hidden]
     sections = tuple(section(name, artefacts[name]) for name in names if not telling.is_nothing(artefacts[name]))
     nothing = tuple(HEADINGS.get(name, name) for name in names if telling.is_nothing(artefacts[name]))
-    return Card(
-        **{**values, "drawn": drawn, "sections": sections, "nothing": nothing, "crash": crash, "trouble": trouble}
-    )
+    return replace(card, drawn=drawn, sections=sections, nothing=nothing, crash=crash, trouble=trouble)
 
 
 def draw(artefacts: Mapping[str, str], crash: Mapping[str, Any] | None) -> tuple[Drawn | None, str]:

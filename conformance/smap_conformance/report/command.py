@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from smap_conformance.report import ReportError, markdown, page, read
+from smap_conformance import afterwards
+from smap_conformance.report import markdown, page
+from smap_conformance.report.judged import named
 
 USAGE = 2
 
@@ -17,10 +19,7 @@ USAGE = 2
 @click.option("--markdown", "md", metavar="FILE", type=click.Path(path_type=Path), help="Write Markdown.")
 def report(directories: tuple[Path, ...], html: Path | None, md: Path | None) -> None:
     """Show the runs kept in each DIR side by side; without an option, as Markdown on standard output."""
-    try:
-        judged = read(directories)
-    except ReportError as error:
-        raise _fail(str(error)) from None
+    judged = named((directory, afterwards.read(directory)) for directory in directories)
     if html is None and md is None:
         click.echo(markdown.render(judged), nl=False)
     for option, file, render in (("--html", html, page.render), ("--markdown", md, markdown.render)):
@@ -28,9 +27,6 @@ def report(directories: tuple[Path, ...], html: Path | None, md: Path | None) ->
             try:
                 file.write_text(render(judged), encoding="utf-8")
             except OSError as error:
-                raise _fail(f"{option}: {file}: {error.strerror}: name a file that you can write to") from None
-
-
-def _fail(message: str) -> click.exceptions.Exit:
-    click.echo(f"smaplab: {message}", err=True)
-    return click.exceptions.Exit(USAGE)
+                message = f"{option}: {file}: {error.strerror}: name a file that you can write to"
+                click.echo(f"smaplab: {message}", err=True)
+                raise click.exceptions.Exit(USAGE) from None

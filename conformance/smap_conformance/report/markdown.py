@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from smap_conformance.report import view
-from smap_conformance.report.reading import Judged
+from smap_conformance.report import overview
+from smap_conformance.report.judged import Judged
 from smap_conformance.report.visible import visible
 from smap_conformance.verdict import counted
 
@@ -16,10 +16,10 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&@])")
 
 def render(judged: Sequence[Judged]) -> str:
     """The text. Nothing in it that a target wrote can become a link, an image, a table cell or a tag."""
-    return "\n".join(_lines(view.of(judged))) + "\n"
+    return "\n".join(_lines(overview.of(judged))) + "\n"
 
 
-def _lines(page: view.Page) -> Iterator[str]:
+def _lines(page: overview.Page) -> Iterator[str]:
     for one in page.implementations:
         counts = ", ".join(f"{count} {mark.word}" for mark, count in one.counts)
         yield from (f"## {text(one.name)}: {text(one.conclusion)}", "")
@@ -38,13 +38,13 @@ def _lines(page: view.Page) -> Iterator[str]:
         for card in (*group.cards, *group.others)[:CASES_MAX]:
             yield from ("", f"- {text(card.implementation)}: {text(card.title)} {text(card.parameters)}".rstrip())
             yield f"  {text(card.line)}"
-            if card.told.again:
-                yield from ("", *(f"      {line}" for line in visible(card.told.again).splitlines()))
+            if card.failure.again:
+                yield from ("", *(f"      {line}" for line in visible(card.failure.again).splitlines()))
         if (left := len(group.cards) + len(group.others) - CASES_MAX) > 0:
             yield from ("", f"- and {counted(left, 'more case')}")
 
 
-def _matrix(page: view.Page) -> Iterable[str]:
+def _matrix(page: overview.Page) -> Iterable[str]:
     """The rules that somebody does not simply keep."""
     rows = [row for chapter in page.chapters for row in chapter.rows if row.looks not in ("pass", "info pass")]
     if not rows:

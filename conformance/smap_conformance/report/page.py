@@ -11,34 +11,28 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from smap_conformance.report import view
-from smap_conformance.report.reading import Judged, read
+from smap_conformance.report import overview
+from smap_conformance.report.judged import Judged
 from smap_conformance.report.visible import visible
 from smap_conformance.verdict import counted
 
 PAGES = Path(__file__).with_name("pages")
-NAME = "report.html"
 CARDS_AT_ONCE = 5  # of a rule; further ones open together
 
 
-def render(judged: Sequence[Judged], kill_matrix: Path = view.KILL_MATRIX) -> str:
+def render(judged: Sequence[Judged], kill_matrix: Path = overview.KILL_MATRIX) -> str:
     """The page. The same runs give the same text."""
     style, script = (PAGES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return (
         environment()
         .get_template("page.html")
         .render(
-            page=view.of(judged, kill_matrix),
+            page=overview.of(judged, kill_matrix),
             style=Markup(style),  # noqa: S704 - ours
             script=Markup(script),  # noqa: S704 - ours
             policy=policy(style, script),
         )
     )
-
-
-def write(directory: Path) -> None:
-    """The page of one run, into its own directory."""
-    directory.joinpath(NAME).write_text(render(read([directory])), encoding="utf-8")
 
 
 def policy(style: str, script: str) -> str:
@@ -65,8 +59,8 @@ def environment() -> jinja2.Environment:
     )
     made.filters["counted"] = counted
     made.globals["at_once"] = CARDS_AT_ONCE
-    made.globals["marked"] = lambda card: view.mark(card.verdict)
-    made.globals["broken_looks"] = [name.lower() for name in view.LETTERS if name not in view.GOOD]
+    made.globals["marked"] = lambda card: overview.mark(card.verdict)
+    made.globals["broken_looks"] = [name.lower() for name in overview.LETTERS if name not in overview.GOOD]
     return made
 
 

@@ -1,52 +1,14 @@
-"""A failure's text taken apart again, so that a page can lay it out: what was looked at, acceptable, actual, again."""
+"""The text of a case taken apart, so that a page can lay it out: its name, and the listings of directories."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-_LABELS = {"looked at:": "looked_at", "acceptable:": "acceptable", "actual:": "actual", "again:": "again"}
 _NOTHING = re.compile(r"\((no run|nothing|empty|no table)\)\s*\Z")
 _FILE = re.compile(
     r"(?P<name>.*?)(?: (?P<kind>directory|symlink|fifo|socket|device))? (?P<mode>[0-7]{3,4}) (?P<size>\d+) bytes"
     r" (?P<locks>\S+) sha256 (?P<sha>\S+)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a failure says, each "" where it does not say it."""
-
-    looked_at: str = ""
-    acceptable: str = ""
-    actual: str = ""
-    again: str = ""
-    traceback: str = ""  # of a harness error, which has nothing else
-
-
-def told(case: Mapping[str, Any]) -> Told:
-    """The parts of one case of results.json."""
-    detail = str(case["detail"])
-    found = dict.fromkeys(_LABELS.values(), "")
-    lines = detail.splitlines()
-    at = 0
-    while at < len(lines) and not lines[at].startswith("--- "):
-        label = next((label for label in _LABELS if lines[at].startswith(label)), None)
-        if label is None or found[_LABELS[label]]:
-            at += 1
-            continue
-        text = [lines[at].removeprefix(label).strip()]
-        at += 1
-        while at < len(lines) and lines[at] and not lines[at].startswith(("--- ", *_LABELS)):
-            text.append(lines[at])
-            at += 1
-        found[_LABELS[label]] = "\n".join(text)
-    last = next((line for line in reversed(lines) if line.startswith("again:")), "")
-    found["again"] = last.removeprefix("again:").strip()
-    told = Told(**found)
-    return told if told.actual or told.again else Told(traceback=detail)
 
 
 def words_of(case: str) -> tuple[str, str]:

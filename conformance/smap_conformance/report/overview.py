@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smap_conformance import catalogue
+from smap_conformance import catalogue, results
 from smap_conformance.catalogue import Level, Rule
+from smap_conformance.known import Known, Standing
 from smap_conformance.report.cards import Card, cards
-from smap_conformance.report.reading import Judged
-from smap_conformance.verdict import Verdict, counted
+from smap_conformance.report.judged import Judged
+from smap_conformance.verdict import RuleResult, Verdict, counted
 
 KILL_MATRIX = Path(__file__).parent.parent / "kill_matrix.json"
 LETTERS = {
@@ -128,7 +130,7 @@ class Implementation:
     not_measured: Mapping[str, Sequence[str]]
     troubles: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
-    known: tuple[Mapping[str, Any], ...]
+    known: tuple[tuple[Known, Standing], ...]
 
     @property
     def look(self) -> str:
@@ -171,7 +173,7 @@ def of(judged: Sequence[Judged], kill_matrix: Path = KILL_MATRIX) -> Page:
     order = [*(mark(verdict) for verdict in reversed(Verdict)), NOT_JUDGED]
     return Page(
         title=f"{', '.join(one.name for one in judged)} against the rules of smap",
-        implementations=tuple(_implementation(one) for one in judged),
+        implementations=tuple(_implementation(one, rules) for one in judged),
         chapters=chapters,
         groups=tuple(_groups(rules, every)),
         marks=tuple(each for each in order if each in marks),
@@ -181,36 +183,32 @@ def of(judged: Sequence[Judged], kill_matrix: Path = KILL_MATRIX) -> Page:
 
 
 def _rules(judged: Sequence[Judged]) -> dict[str, Rule]:
-    """The catalogue, and what the results hold that is not in it."""
+    """The catalogue, and what the results hold that is not in it: they may be those of another version."""
     rules = dict(catalogue.rules())
-    for one in judged:
-        for row in one.plain["rules"]:
-            if row["id"] not in rules:
-                level = Level.__members__.get(str(row["level"]), Level.INFO)
-                rules[str(row["id"])] = Rule(str(row["id"]), level, NOT_OURS, "", "", untested=NOT_OURS)
+    for name in sorted({name for one in judged for case in one.run.cases for name in case.verdicts}):
+        rules.setdefault(name, Rule(name, Level.INFO, NOT_OURS, "", "", untested=NOT_OURS))
     return rules
 
 
-def _chapters(judged: Sequence[Judged], rules: Mapping[str, Rule]) -> tuple[Chapter, ...]:
-    found = {one.name: {str(row["id"]): row for row in one.plain["rules"]} for one in judged}
-    titles = {**dict.fromkeys((rule.chapter for rule in rules.values()), ""), **catalogue.chapters()}
+def _chapters(judged: Sequence[Judged], rules: dict[str, Rule]) -> tuple[Chapter, ...]:
+    found = [{result.rule.id: result for result in one.run.rules(rules)} for one in judged]
+    titles = {**catalogue.chapters(), **{rule.chapter: "" for rule in rules.values() if rule.sentence == NOT_OURS}}
     chapters = []
     for name, title in titles.items():
         rows = [
-            Row(rule, tuple(_cell(one.name, found[one.name].get(rule.id)) for one in judged))
+            Row(rule, tuple(_cell(one.name, each.get(rule.id)) for one, each in zip(judged, found, strict=True)))
             for rule in rules.values()
             if rule.chapter == name
         ]
-        chapters.append(Chapter(name, title, tuple(rows)))
+        chapters.append(Chapter(name, title or catalogue.chapters().get(name, ""), tuple(rows)))
     return tuple(chapters)
 
 
-def _cell(name: str, row: Mapping[str, Any] | None) -> Cell:
-    if row is None:
+def _cell(name: str, result: RuleResult | None) -> Cell:
+    if result is None:
         return Cell(name, NOT_JUDGED)
-    verdict = Verdict(row["verdict"])
-    line = "" if verdict is Verdict.PASS else str(row["line"])
-    return Cell(name, mark(verdict), int(row["cases"]), shortened(line))
+    line = "" if result.verdict is Verdict.PASS else shortened(result.line)
+    return Cell(name, mark(result.verdict), result.cases, line)
 
 
 def shortened(line: str) -> str:
@@ -231,9 +229,10 @@ def _groups(rules: Mapping[str, Rule], every: Sequence[Card]) -> list[Group]:
 LETTER_WEIGHTS = {LETTERS[verdict.name]: verdict.weight for verdict in Verdict}
 
 
-def _implementation(one: Judged) -> Implementation:
-    run, plain = one.run, one.plain
-    count = Counter(Verdict(row["verdict"]) for row in plain["rules"])
+def _implementation(one: Judged, rules: dict[str, Rule]) -> Implementation:
+    run = one.run
+    rolled, conclusion = run.rules(rules), run.conclusion(catalogue.rules())
+    count = Counter(rule.verdict for rule in rolled)
     unjudged = run.unjudged(catalogue.rules())
     troubles = [f"harness error: {text}" for text in dict.fromkeys(run.harness_errors)]
     troubles += [f"no mail gets through: {text}" for text in dict.fromkeys(run.first_sanity)]
@@ -241,17 +240,29 @@ def _implementation(one: Judged) -> Implementation:
         troubles.append(f"{counted(len(unjudged))} asked for and without a case: {', '.join(x.id for x in unjudged)}")
     return Implementation(
         name=one.name,
-        conclusion=str(plain["conclusion"]),
-        status=int(plain["status"]),
+        conclusion=conclusion.line,
+        status=conclusion.status,
         counts=tuple((mark(verdict), count[verdict]) for verdict in reversed(Verdict) if count[verdict]),
-        rules=len(plain["rules"]),
+        rules=len(rolled),
         cases=len(run.cases),
-        tally={str(name): int(number) for name, number in dict(plain.get("tally") or {}).items()},
+        tally=run.tally(),
         not_measured=run.not_measured(),
         troubles=tuple(map(shortened, troubles)),
-        environment=tuple(_flat(plain.get("environment") or {})),
-        known=tuple(dict(entry) for entry in plain.get("known") or ()),
+        environment=tuple(_about(run)),
+        known=tuple(run.standings()),
     )
+
+
+def _about(run: results.Run) -> Iterable[tuple[str, str]]:
+    """What the run was about, where it ran, and which of the legal choices the target was seen to make."""
+    about = run.about
+    yield from (("language", about.language),) if about.language else ()
+    yield "rules asked for", f"{about.only or 'all'}, level {about.level}"
+    yield from (("options", shlex.join(about.options)),) if about.options else ()
+    yield from _flat({"declared": about.declared, "seen": run.choices()})
+    yield from _flat(about.environment)
+    yield from (("started", about.started),) if about.started else ()
+    yield from (("took", f"{about.seconds:.1f} s"),) if about.seconds else ()
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
