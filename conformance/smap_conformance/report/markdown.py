@@ -33,7 +33,7 @@ def _lines(page: overview.Page) -> Iterator[str]:
         yield ""
     yield from _matrix(page)
     for group in page.groups:
-        yield from ("", f"### {group.rule.id} ({group.rule.level.value}): {text(group.rule.sentence)}", "")
+        yield from ("", f"### {text(group.rule.id)} ({group.rule.level.value}): {text(group.rule.sentence)}", "")
         yield text(group.rule.why)
         for card in (*group.cards, *group.others)[:CASES_MAX]:
             yield from ("", f"- {text(card.implementation)}: {text(card.title)} {text(card.parameters)}".rstrip())
@@ -52,7 +52,7 @@ def _matrix(page: overview.Page) -> Iterable[str]:
     yield "| rule | level | " + " | ".join(text(one.name) for one in page.implementations) + " |"
     yield "|---|---|" + "---|" * len(page.implementations)
     for row in rows:
-        yield f"| {row.rule.id} | {row.rule.level.value} | " + " | ".join(cell.mark.word for cell in row.cells) + " |"
+        yield f"| {text(row.rule.id)} | {row.rule.level.value} | " + " | ".join(cell.mark.word for cell in row.cells) + " |"
 
 
 def text(value: str) -> str:

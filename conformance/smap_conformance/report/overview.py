@@ -158,6 +158,11 @@ class Page:
     kill_matrix: tuple[Mapping[str, Any], ...]
 
     @property
+    def broken(self) -> frozenset[str]:
+        """The rules that have cards."""
+        return frozenset(group.rule.id for group in self.groups)
+
+    @property
     def card_count(self) -> int:
         """How many cards there are."""
         return sum(len(group.cards) for group in self.groups)

@@ -60,7 +60,6 @@ def environment() -> jinja2.Environment:
     made.filters["counted"] = counted
     made.globals["at_once"] = CARDS_AT_ONCE
     made.globals["marked"] = lambda card: overview.mark(card.verdict)
-    made.globals["broken_looks"] = [name.lower() for name in overview.LETTERS if name not in overview.GOOD]
     return made
 
 

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const all = (selector, inside = document) => Array.from(inside.querySelectorAll(selector));
+  const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
   const form = document.querySelector("form.filters");
   const items = all(".case, tr.rule");
   for (const element of all("form.filters, .foldings, button.copy")) element.hidden = false;
@@ -28,9 +29,9 @@
       more.hidden = !all(".case", more).some((item) => !item.hidden);
       more.open = Boolean(filtered);
     }
-    form.elements.found.value = filtered ? `${shown("tr.rule")} rules, ${shown(".case")} cases` : "";
+    form.elements.found.value = filtered ? `${counted(shown("tr.rule"), "rule")}, ${counted(shown(".case"), "case")}` : "";
   };
-  form.addEventListener("input", filter);
+  for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
 
