@@ -17,7 +17,7 @@ from smap_conformance.report.judged import Judged
 from smap_conformance.verdict import CaseResult, Verdict
 
 FULL_CARDS_MAX = 150  # for each implementation; further ones are told in short
-SECTION_LINES_MAX, LINE_MAX, VALUE_MAX = 60, 240, 1_500
+SECTION_LINES_MAX, LINE_MAX, VALUE_MAX, BRIEF_MAX = 60, 240, 1_500, 50
 HISTORY, COUNTEREXAMPLE, DIALOGUE = "history.jsonl", "counterexample.json", "dialogue"
 FOLDED = ("netperm-table", DIALOGUE, "counterexamples")
 KILLED = "process-crash"  # the model of a crash that the machine survives
@@ -44,6 +44,11 @@ class Section:
     text: str = ""
     files: tuple[Mapping[str, str], ...] = ()
     folded: bool = False
+
+    @property
+    def brief(self) -> bool:
+        """Whether it fits beside its heading."""
+        return bool(self.text) and not self.folded and "\n" not in self.text and len(self.text) <= BRIEF_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ is no part of it: it stands beside, as a list that can be read aloud, selected a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -50,41 +53,31 @@ def _add(parent: ET.Element, tag: str, look: str, **places: object) -> ET.Elemen
 
 
 def _bands(root: ET.Element, strip: Strip, lane: str) -> None:
-    """One band for each stretch of rows in which the file stays the same."""
-    x = _x(strip.lanes.index(lane))
-    start: int | None = None
-    for number in range(len(strip.rows) + 1):
-        state = strip.rows[number].files.get(lane) if number < len(strip.rows) else None
-        before = strip.rows[number - 1].files.get(lane) if number else None
-        if _look(state) == _look(before):
-            continue
-        if start is not None and before is not None:
-            _band(root, x, start, number, before)
-        if state is not None and (before is None or before.mode != state.mode):
-            told = _add(root, "text", "mode", x=x, y=HEAD + ROW * number + ROW // 2 + 4)
-            told.text = f"{state.mode:03o}"
-        start = number if state is not None else None
-    for text in [each for each in root if each.get("class") == "mode" and each.get("x") == str(x)]:
-        root.remove(text)  # on top of the bands
-        root.append(text)
-
-
-def _look(state: FileState | None) -> tuple[object, ...] | None:
-    return None if state is None else (state.mode, state.flock, state.fcntl, state.settled)
-
-
-def _band(root: ET.Element, x: int, first: int, last: int, state: FileState) -> None:
-    y, height = HEAD + ROW * first, ROW * (last - first)
-    mode = {WHOLE: "whole", PARTIAL: "partial"}.get(state.mode, "odd")
-    left = x - BAND // 2
-    _add(root, "rect", f"band {mode}", x=left, y=y, width=BAND, height=height)
-    if not state.settled:
-        for line in range(y + 4, y + height, 8):
+    """One band for each mode, hatched where it is not settled, with a bar at its side for each lock."""
+    left = _x(strip.lanes.index(lane)) - BAND // 2
+    for y, height, state in _stretches(strip, lane, lambda state: state.mode):
+        look = {WHOLE: "whole", PARTIAL: "partial"}.get(state.mode, "odd")
+        _add(root, "rect", f"band {look}", x=left, y=y, width=BAND, height=height)
+    for y, height, state in _stretches(strip, lane, lambda state: state.settled):
+        for line in range(y + 4, y + height, 8) if not state.settled else ():
             _add(root, "line", "unsettled", x1=left, x2=left + BAND, y1=line + 3, y2=line - 3)
-    if state.flock:
-        _add(root, "rect", "locked", x=left - 4, y=y, width=4, height=height)
-    if state.fcntl:
-        _add(root, "rect", "locked", x=left + BAND, y=y, width=4, height=height)
+    for name, x in (("flock", left - 4), ("fcntl", left + BAND)):
+        for y, height, state in _stretches(strip, lane, attrgetter(name)):
+            if getattr(state, name):
+                _add(root, "rect", "locked", x=x, y=y, width=4, height=height)
+    for y, _, state in _stretches(strip, lane, lambda state: state.mode):
+        _add(root, "text", "mode", x=left + BAND // 2, y=y + ROW // 2 + 4).text = f"{state.mode:03o}"
+
+
+def _stretches(strip: Strip, lane: str, key: Callable[[FileState], object]) -> Iterator[tuple[int, int, FileState]]:
+    """Where the file is there and its key stays the same: place, height, and the state at its first row."""
+    y = HEAD
+    for _, rows in groupby(strip.rows, lambda row: key(row.files[lane]) if lane in row.files else None):
+        stretch = list(rows)
+        height = ROW * len(stretch)
+        if lane in stretch[0].files:
+            yield y, height, stretch[0].files[lane]
+        y += height
 
 
 def _mark(root: ET.Element, strip: Strip, row: Row, y: int) -> None:

@@ -52,7 +52,11 @@ def _matrix(page: overview.Page) -> Iterable[str]:
     yield "| rule | level | " + " | ".join(text(one.name) for one in page.implementations) + " |"
     yield "|---|---|" + "---|" * len(page.implementations)
     for row in rows:
-        yield f"| {text(row.rule.id)} | {row.rule.level.value} | " + " | ".join(cell.mark.word for cell in row.cells) + " |"
+        yield (
+            f"| {text(row.rule.id)} | {row.rule.level.value} | "
+            + " | ".join(cell.mark.word for cell in row.cells)
+            + " |"
+        )
 
 
 def text(value: str) -> str:

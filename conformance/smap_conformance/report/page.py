@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from smap_conformance.report import overview
 from smap_conformance.report.judged import Judged
@@ -58,9 +58,19 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters["counted"] = counted
+    made.filters["prose"] = prose
     made.globals["at_once"] = CARDS_AT_ONCE
     made.globals["marked"] = lambda card: overview.mark(card.verdict)
     return made
+
+
+def prose(text: str) -> Markup:
+    """A sentence of the catalogue, with what stands between backticks as code."""
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(visible(text))
+    made = [Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)]
+    return Markup("").join(made)
 
 
 def _shown(value: Any) -> Any:
