@@ -14,7 +14,7 @@ import pytest
 from smap_conformance import catalogue, machine, manifest, report, results, sandbox, target
 from smap_conformance.command_line import again_line, same_target
 from smap_conformance.expect import Miss, Overdue
-from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, rules_of
+from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, mode_of, rules_of
 from smap_conformance.lab import Lab, Settings
 from smap_conformance.sanity import deliver_one
 from smap_conformance.users import user_for_targets
@@ -23,6 +23,7 @@ from smap_conformance.verdict import CaseResult, Verdict
 SUITE = Path(__file__).with_name("suite")
 RESULT, FIRST_SANITY, LAST_SANITY = "smap_result", "smap_first_sanity", "smap_last_sanity"
 MEANS = "smap_means"
+MODES = ("nowait", "wait")
 LEVELS = {"must": {"MUST"}, "should": {"MUST", "SHOULD"}, "all": {"MUST", "SHOULD", "INFO"}}
 FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 # Where the first delivery can fail so that nothing more can be learned of this smap.
@@ -126,6 +127,8 @@ class Conductor:
         named = self.config.getoption("smap_case")
         asked = set(self.asked())
         chosen = [c for c in cases if asked.intersection(rules_of(c)) and (not named or case_of(c) in named)]
+        modes = self.settings.target.modes if self.settings.target else MODES
+        chosen = [case for case in chosen if mode_of(case) in (None, *modes)]
         if dropped := [case for case in cases if case not in chosen]:
             self.config.hook.pytest_deselected(items=dropped)
         items[:] = sorted(chosen, key=lambda case: not case.get_closest_marker("sanity"))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from smap_conformance.catalogue import Rule
-from smap_conformance.expect import Miss
+from smap_conformance.expect import Misdeclared, Miss
 
 SECTION_LINES_MAX = 60
 SHORT_BYTES = 40
@@ -22,6 +22,7 @@ class Failure:
     acceptable: str
     actual: str
     fault: str = ""  # what was done to the target's world, where something was
+    misdeclared: bool = False  # it is the manifest that is at odds with the target: nothing to be known, but mended
     again: str = ""  # the line for a shell that runs the case once more
 
     @property
@@ -48,8 +49,9 @@ class Failure:
 def of(error: AssertionError, rules: Iterable[str], again: str) -> Failure:
     """The parts of what a case raised."""
     if isinstance(error, Miss):
-        return Failure(tuple(rules), error.what, error.acceptable, error.actual, error.fault, again)
-    return Failure(tuple(rules), "", "", f"the case's assertion failed: {error}", "", again)
+        misdeclared = isinstance(error, Misdeclared)
+        return Failure(tuple(rules), error.what, error.acceptable, error.actual, error.fault, misdeclared, again)
+    return Failure(tuple(rules), "", "", f"the case's assertion failed: {error}", again=again)
 
 
 def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[str], scene: Mapping[str, str]) -> str:

@@ -43,6 +43,13 @@ def case_of(item: pytest.Item) -> str:
     return f"{item.path.stem.removeprefix('test_')}::{item.name}"
 
 
+def mode_of(item: pytest.Item) -> str | None:
+    """The mode of inetd that a case is about, by its parameter `mode`: nowait, wait, or None for any."""
+    callspec = getattr(item, "callspec", None)
+    mode = callspec.params.get("mode") if callspec else None
+    return mode if mode in ("nowait", "wait") else None
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """The exceptions within groups, however deep (hypothesis raises several failures of one property together)."""
     if isinstance(error, BaseExceptionGroup):
@@ -81,8 +88,8 @@ def _judged(rules: Mapping[str, Rule], finished: Finished, again: str, known: Se
         line = f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0]
         return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, finished.text, notes, scene)
     blamed = [missed.rule] if isinstance(missed, Miss) and missed.rule in ids else list(ids)
-    weight = (lambda _: Verdict.FAIL) if isinstance(missed, Misdeclared) else of_miss
-    verdicts = {name: weight(rules[name]) if name in blamed else Verdict.NOT_MEASURED for name in ids}
+    weighed = {name: Verdict.FAIL if isinstance(missed, Misdeclared) else of_miss(rules[name]) for name in blamed}
+    verdicts = {name: weighed.get(name, Verdict.NOT_MEASURED) for name in ids}
     line = neutral(str(missed).splitlines()[0] if str(missed) else "an assertion failed")
     found = failure.of(missed, blamed, again)
     found = replace(
@@ -93,7 +100,7 @@ def _judged(rules: Mapping[str, Rule], finished: Finished, again: str, known: Se
         fault=neutral(found.fault),
     )
     judged = verdicts_with(known, verdicts, found)
-    entries = [entry for entry in known if entry.rule in blamed]
+    entries = [entry for entry in known if entry.rule in blamed and not found.misdeclared]
     detail = failure.text([rules[name] for name in blamed], case, found, _remarks(entries, found), scene)
     return CaseResult(case, judged, line, detail, notes, scene, failure=found)
 

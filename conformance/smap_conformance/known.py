@@ -32,7 +32,9 @@ class Known:
 
     def covers(self, rule: str, failure: Failure | None) -> bool:
         """Whether this rule failing in this way is what the entry means."""
-        return rule == self.rule and failure is not None and self.match in failure.searched
+        if failure is None or failure.misdeclared:
+            return False
+        return rule == self.rule and self.match in failure.searched
 
     @property
     def words(self) -> str:
@@ -95,7 +97,9 @@ def from_failures(cases: Iterable[CaseResult]) -> list[tuple[Known, str]]:
     found: dict[tuple[str, str], tuple[Known, str]] = {}
     for case in cases:
         for rule, verdict in case.verdicts.items():
-            if verdict in (Verdict.FAIL, Verdict.SHOULD_MISSED) and case.failure is not None:
+            if case.failure is None or case.failure.misdeclared:
+                continue
+            if verdict in (Verdict.FAIL, Verdict.SHOULD_MISSED):
                 entry = Known(rule, NOT_EXPLAINED, fragment(case.failure))
                 found.setdefault((rule, entry.match), (entry, f"{case.case}: {case.line}"))
     return [found[key] for key in sorted(found)]
@@ -104,11 +108,11 @@ def from_failures(cases: Iterable[CaseResult]) -> list[tuple[Known, str]]:
 def fragment(failure: Failure) -> str:
     """What of a failure will be there again when it fails in the same way: its longest piece that does not vary."""
     for text in (failure.outcome, failure.searched):
-        pieces = [piece.strip(" ;:,'\"()") for line in text.splitlines() for piece in VOLATILE.split(line)]
+        pieces = [piece.strip(" ;:,") for line in text.splitlines() for piece in VOLATILE.split(line)]
         longest = max(pieces, key=len, default="")
         if len(longest) >= FRAGMENT_MIN:
             return longest[:FRAGMENT_MAX].rstrip()
-    return failure.searched.splitlines()[0]
+    return failure.searched.partition("\n")[0]
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}

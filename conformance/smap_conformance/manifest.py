@@ -154,7 +154,7 @@ def _command(folder: Path, table: Reader) -> tuple[str, ...]:
     first, *more = table.words("command")
     for word in (first, *more):
         for name in BRACES.findall(word):
-            if name not in PLACEHOLDERS:
+            if f"{{{name}}}" not in PLACEHOLDERS:
                 raise table.complaint("command", f"{{{name}}}: only {' and '.join(PLACEHOLDERS)} are filled in")
     # The programs are started in /, so a word that is plainly a relative path would lead nowhere.
     here = [os.path.normpath(folder / word) if word.startswith(("./", "../")) else word for word in more]
@@ -214,7 +214,8 @@ def _known(path: Path, entries: object) -> tuple[Known, ...]:
         table = Reader(str(path), f"[[known]] {number},", entry, KNOWN_KEYS)
         rule = table.text("rule")
         if rule not in rules:
-            hint = near(rule.upper(), rules) if difflib.get_close_matches(rule.upper(), rules) else "see `smaplab list`"
+            close = difflib.get_close_matches(rule.upper(), rules, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "`smaplab list` shows them all"
             raise table.complaint("rule", f"no rule {rule}: {hint}")
         if rules[rule].level is Level.INFO:
             raise table.complaint("rule", f"{rule} is of level INFO: what it asks is recorded, and cannot fail")

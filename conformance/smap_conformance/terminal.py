@@ -54,10 +54,15 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
     rolled = run.rules(rules)
     console.print(matrix(run.target, rolled, console.width))
     bad = sorted((case for case in run.cases if case.heaviest in results.BAD), key=_worst_first)
-    for case in bad[:PANELS_MAX]:
-        console.print(panel(case))
-    for case in bad[PANELS_MAX:]:
-        console.print(Text(f"{case.heaviest.value}: {case.case}: {case.line}", COLOURS[case.heaviest]), soft_wrap=True)
+    shown: set[tuple[str, ...]] = set()
+    for case in bad:
+        way = (*case.verdicts, case.heaviest.value, case.failure.outcome if case.failure else case.line)
+        if way in shown or len(shown) >= PANELS_MAX:
+            line = f"{case.heaviest.value}: {case.case}: {case.line}"
+            console.print(Text(line, COLOURS[case.heaviest]), soft_wrap=True)
+        else:
+            console.print(panel(case))
+        shown.add(way)
     for entry, standing in run.standings():
         if standing is not Standing.NOT_ASKED:
             told = f"{standing.value}: {entry.rule} ({rules[entry.rule].level.value}): {entry.words}"

@@ -85,7 +85,9 @@ class CaseResult:
         """One line about one of its rules."""
         if self.verdicts[rule] is Verdict.NOT_MEASURED and self.heaviest is not Verdict.NOT_MEASURED:
             return f"{self.case} ended at another of its rules"
-        return self.notes.get(rule, self.line)
+        return (
+            self.line if self.verdicts[rule].weight > Verdict.NOT_MEASURED.weight else self.notes.get(rule, self.line)
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CaseResult:

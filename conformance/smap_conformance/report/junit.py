@@ -23,6 +23,9 @@ def text(run: Run, rules: Mapping[str, Rule]) -> str:
     for case in sorted(run.cases, key=lambda case: case.case):
         by_file.setdefault(case.case.partition("::")[0], []).append(case)
     root = ElementTree.Element("testsuites", name=_clean(f"smap conformance of {run.target}"))
+    properties = ElementTree.SubElement(root, "properties")
+    for name, value in (("conclusion", run.conclusion(rules).line), *_counts(run)):
+        ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
     suites = [_suite(root, name, cases) for name, cases in by_file.items()]
     if wrong := [*run.harness_errors, *_at_the_end(run)]:
         suite = ElementTree.SubElement(root, "testsuite", name="run", tests="1", failures="0", errors="1", skipped="0")
@@ -31,9 +34,6 @@ def text(run: Run, rules: Mapping[str, Rule]) -> str:
         suites.append(suite)
     for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
-    properties = ElementTree.SubElement(root, "properties")
-    for name, value in (("conclusion", run.conclusion(rules).line), *_counts(run)):
-        ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
     ElementTree.indent(root, " ")
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -42,6 +42,11 @@ A Miss (or any AssertionError) is the target's failure; any other exception is t
 of a run are added up. Its words: crash points, crash states, distinct crash states, recoveries, calls failed, faults
 fired, faults not fired.
 
+`chose("lock", "flock", "GATHER-04")` (a fixture) records a choice that the rules leave open; where the manifest
+declares another it is a failure of that rule.
+
+A case with a parameter `mode` (nowait, wait) is run for those modes of inetd that the target serves.
+
 In `@given` bodies use the session-wide fixture: `with lab.place() as place:`; settings with `derandomize=True`, no
 deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a small tmpfs; `mode="wait"` serves from
 a listening socket; `umask=0o777` sets the programs' umask; `withheld=frozenset({namespace.CAP_SYS_CHROOT})`,
