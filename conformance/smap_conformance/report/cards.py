@@ -69,7 +69,7 @@ class Card:
     case: str
     title: str
     parameters: str
-    verdict: Verdict
+    verdicts: Mapping[str, Verdict]  # of each of its rules
     rules: tuple[str, ...]
     line: str
     failure: Failure
@@ -119,7 +119,7 @@ def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict]
         case=case.case,
         title=title,
         parameters=parameters,
-        verdict=case.verdicts[rules[0]],
+        verdicts=case.verdicts,
         rules=rules,
         line=_cut(case.line, LINE_MAX),
         failure=found,

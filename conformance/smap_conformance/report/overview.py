@@ -105,15 +105,15 @@ class Group:
     cards: tuple[Card, ...]
     others: tuple[Card, ...]
 
+    def of(self, card: Card) -> Mark:
+        """What a card says about this rule; about another it may say another thing."""
+        return mark(card.verdicts[self.rule.id])
+
     @property
     def mark(self) -> Mark:
         """The heaviest verdict."""
-        return mark(max((card.verdict for card in (*self.cards, *self.others)), key=lambda verdict: verdict.weight))
-
-    @property
-    def looks(self) -> str:
-        """The verdicts, for the filter."""
-        return " ".join(sorted({mark(card.verdict).look for card in (*self.cards, *self.others)}))
+        verdicts = (card.verdicts[self.rule.id] for card in (*self.cards, *self.others))
+        return mark(max(verdicts, key=lambda verdict: verdict.weight))
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,6 @@ def environment() -> jinja2.Environment:
     made.filters["counted"] = counted
     made.filters["prose"] = prose
     made.globals["at_once"] = CARDS_AT_ONCE
-    made.globals["marked"] = lambda card: overview.mark(card.verdict)
     return made
 
 
