@@ -23,7 +23,7 @@ LETTERS = {
     "FAIL": "F", "HARNESS_ERROR": "E",
 }  # fmt: skip
 MEANINGS = {
-    "PASS": "kept", "INFO": "a value recorded, not judged", "NOT_MEASURED": "this machine could not tell",
+    "PASS": "kept", "INFO": "a value recorded, not judged", "NOT_MEASURED": "no case could tell, and why not is said",
     "SHOULD_MISSED": "a SHOULD that is not kept: still conformant", "KNOWN": "not kept, declared as known",
     "UNEXPECTED_PASS": "declared as known, and kept", "FAIL": "a MUST that is not kept",
     "HARNESS_ERROR": "the suite itself went wrong",
