@@ -21,7 +21,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -169,6 +169,7 @@ class Sandbox:
         self.work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=base))
         self._claim = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.veiled: list[Path] = []
+        self._remembered: dict[str, str] = {}
         self._ours = self._theirs = -1
         self._logbook: Logbook | None = None
         try:
@@ -262,6 +263,12 @@ class Sandbox:
 
         withheld = circumstances.withheld
         return namespace.without_capabilities(withheld, start) if withheld else start()
+
+    def remembered(self, what: str, find: Callable[[], str]) -> str:
+        """What `find()` said when it was first asked for `what`: for trials that need not be made twice."""
+        if what not in self._remembered:
+            self._remembered[what] = find()
+        return self._remembered[what]
 
     def write_compiled_in_table(self, content: netperm.Content) -> None:
         """Put the table at its compiled-in path in the target's view."""

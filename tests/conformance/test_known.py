@@ -178,7 +178,7 @@ def test_one_entry_for_each_way_to_fail() -> None:
 MANIFEST = """\
 schema = 1
 [implementation]
-name = "marks-early"
+name = "loses-mail"
 [smap]
 command = ["{smap}"]
 [smapd]
@@ -195,7 +195,7 @@ def written(directory: Path, smap: Path, smapd: Path, entries: str) -> Path:
 
 
 def test_from_failures_to_entries_and_back_to_failures(tmp_path: Path, root: None) -> None:
-    (wrong,) = (one for one in WRONG if one.does == "marks the file from the start")
+    (wrong,) = (one for one in WRONG if one.does == "removes what it has no baddir for")
     options = ("--only", wrong.rule, "-n", 2)
     path = written(tmp_path, *make(wrong, tmp_path / "wrong"), entries="")
     judged = judge(tmp_path, "--target", path, *options)

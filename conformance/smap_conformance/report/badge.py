@@ -23,7 +23,7 @@ def text(run: Run, rules: Mapping[str, Rule]) -> str:
 def _message(run: Run, rules: Mapping[str, Rule]) -> tuple[str, str]:
     conclusion = run.conclusion(rules)
     if conclusion.status == 3:
-        return ("nothing measured" if "nothing" in conclusion.line else "harness error"), "lightgrey"
+        return ("nothing measured" if conclusion.line.startswith("nothing") else "harness error"), "lightgrey"
     broken = sum(rule.verdict is Verdict.FAIL for rule in run.rules(rules))
     if broken:
         return f"{counted(broken)} broken", "red"

@@ -52,7 +52,7 @@ def _suite(root: ElementTree.Element, name: str, cases: list[CaseResult]) -> Ele
     heaviest = [case.heaviest for case in cases]
     failures, errors = heaviest.count(Verdict.FAIL), heaviest.count(Verdict.HARNESS_ERROR)
     kept = heaviest.count(Verdict.PASS) + heaviest.count(Verdict.INFO)
-    suite = ElementTree.SubElement(root, "testsuite", name=name, tests=str(len(cases)), failures=str(failures))
+    suite = ElementTree.SubElement(root, "testsuite", name=_clean(name), tests=str(len(cases)), failures=str(failures))
     suite.attrib |= {"errors": str(errors), "skipped": str(len(cases) - failures - errors - kept)}
     suite.set("time", f"{sum(case.seconds for case in cases):.3f}")
     for case in cases:
@@ -61,8 +61,8 @@ def _suite(root: ElementTree.Element, name: str, cases: list[CaseResult]) -> Ele
 
 
 def _case(suite: ElementTree.Element, case: CaseResult) -> None:
-    file, _, name = case.case.partition("::")
-    element = ElementTree.SubElement(suite, "testcase", classname=file, name=_clean(name), time=f"{case.seconds:.3f}")
+    file, _, name = _clean(case.case).partition("::")
+    element = ElementTree.SubElement(suite, "testcase", classname=file, name=name, time=f"{case.seconds:.3f}")
     properties = ElementTree.SubElement(element, "properties")
     for rule, verdict in case.verdicts.items():
         ElementTree.SubElement(properties, "property", name=rule, value=verdict.value)

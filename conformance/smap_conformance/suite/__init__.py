@@ -52,6 +52,9 @@ deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a sm
 a listening socket; `umask=0o777` sets the programs' umask; `withheld=frozenset({namespace.CAP_SYS_CHROOT})`,
 `groups=(0, 42)`, `descriptors=(3,)` and `variables={"IFS": "x"}` say with what else, or without what, they are started.
 
+strace     `lab.place(trace=Trace())` watches every program, `place.start_smapd(trace=Trace(inject=(…,)))` one, and
+           hurts it; `place.recording()` is what they did as a history, `place.traces[-1].calls()` call by call: see
+           `tracing`. What a recording could not see is in its notes: such a case is not measured.
 Processes  `process.uids(pid)`, `.status(pid)`, `.root(pid)`, `.descriptors(pid)` as /proc shows them;
            `process.serving(session)` are those that hold a client's connection, in either mode; `process.wait_for(…)`.
 Refusals   `refusal.smap_takes_no_mail(place, why)`, `.smapd_does_not_start(…)`, `.the_log_names(…)`.
