@@ -169,6 +169,7 @@ class Conductor:
             raised=call.excinfo.value if call.excinfo else None,
             text=str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr),
             notes=getattr(item, "smap_notes", {}),
+            tally=getattr(item, "smap_tally", {}),
             scene=self._lab.scene() if self._lab and report.failed else {},
             work=str(self._lab.sandbox.work) if self._lab else "",
         )

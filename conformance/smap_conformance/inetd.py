@@ -15,10 +15,9 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 class Inetd:
-    """A loopback port behind which smap serves. `start` is given stdin, stdout, stderr and starts the program."""
+    """A loopback port behind which smap serves."""
 
-    def __init__(self, start: Start, mode: str = "nowait") -> None:
-        self._start = start
+    def __init__(self, mode: str = "nowait") -> None:
         self.mode = mode
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.waiting: subprocess.Popen[bytes] | None = None
@@ -28,21 +27,26 @@ class Inetd:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
-    def connect(self, *, receive_bytes: int | None = None) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
-        """A client's connection, and in nowait mode the smap that serves it. OSError when smap cannot be executed."""
+    def connect(
+        self, start: Start, *, receive_bytes: int | None = None
+    ) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+        """A client's connection, and in nowait mode the smap that serves it. OSError when smap cannot be executed.
+
+        `start` is given stdin, stdout, stderr and starts the program.
+        """
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             if receive_bytes is not None:  # a small window, for clients that do not read
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             if self.mode == "wait" and (self.waiting is None or self.waiting.poll() is not None):
-                self.waiting = self._start(stdin=self._listener, stdout=self._listener, stderr=self._listener)
+                self.waiting = start(stdin=self._listener, stdout=self._listener, stderr=self._listener)
                 self.served.append(self.waiting)
             client.connect(("127.0.0.1", self.port))
             if self.mode == "wait":
                 return client, None
             accepted, _ = self._listener.accept()
             with accepted:
-                smap = self._start(stdin=accepted, stdout=accepted, stderr=accepted)
+                smap = start(stdin=accepted, stdout=accepted, stderr=accepted)
         except BaseException:
             client.close()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -26,6 +26,7 @@ class Finished:
     raised: BaseException | None = None
     text: str = ""  # the reason of a skip; the traceback of an error
     notes: Mapping[str, str] = field(default_factory=dict)
+    tally: Mapping[str, int] = field(default_factory=dict)  # what it counted, passed or not
     scene: Mapping[str, str] = field(default_factory=dict)
     work: str = ""  # the sandbox's work directory, another one at each run: written as $WORK
 
@@ -58,6 +59,10 @@ def fault_of_the_target(error: BaseException | None) -> AssertionError | None:
 
 def judge(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseResult:
     """What one finished case says about each of its rules. `again` is the command that runs it once more."""
+    return replace(_judged(rules, finished, again), tally=dict(finished.tally))
+
+
+def _judged(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseResult:
 
     def neutral(text: str) -> str:
         return text.replace(finished.work, "$WORK") if finished.work else text

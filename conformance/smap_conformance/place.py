@@ -16,15 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from smap_conformance import namespace, netperm, offspring, spool
+from smap_simulator.history import Message
+from smap_simulator.recorder.record import Recording
+
+from smap_conformance import namespace, netperm, offspring, spool, tracing
 from smap_conformance.dialogue import Reply, stuffed
 from smap_conformance.expect import Miss, codes, expect, not_measured
 from smap_conformance.inetd import Inetd
 from smap_conformance.mailer import Mailer
 from smap_conformance.patience import WAIT_S, until
 from smap_conformance.programs import Session, Smapd
-from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances
+from smap_conformance.recording import Recorder
+from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances, with_limits
 from smap_conformance.spool import SpoolFile
+from smap_conformance.tracing import Trace, Traced
 
 if TYPE_CHECKING:
     from smap_conformance.lab import Lab
@@ -49,6 +54,8 @@ class Shape:
     groups: tuple[int, ...] | None = None
     descriptors: tuple[int, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)  # besides what they need
+    limits: tuple[tuple[int, int], ...] = ()  # soft ones (resource.RLIMIT_*)
+    trace: Trace | None = None  # every program is watched so, unless its start says otherwise
 
     @property
     def circumstances(self) -> Circumstances:
@@ -69,6 +76,8 @@ class Place:
         self._before: frozenset[int] = frozenset()
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
+        self.traces: list[Traced] = []
+        self._recorder: Recorder | None = None
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
         self.mailer: Mailer
@@ -169,37 +178,64 @@ class Place:
 
     # smap
 
-    def _start(self, name: str, command: Sequence[str], **descriptors: Any) -> subprocess.Popen[bytes]:
-        try:
+    def _start(
+        self, name: str, command: Sequence[str], trace: Trace | None, **descriptors: Any
+    ) -> subprocess.Popen[bytes]:
+        def run(words: Sequence[str], **others: Any) -> subprocess.Popen[bytes]:
             return self.sandbox.start(
-                command,
+                words,
                 cwd=Path("/"),
                 environment=self.environment,
                 circumstances=self.shape.circumstances,
-                **descriptors,
+                **descriptors | others,
             )
+
+        command = with_limits(self.shape.limits, command)
+        try:
+            return run(command) if trace is None else self._start_traced(name, command, trace, run)
         except OSError as error:
             if error.errno in NOT_EXECUTABLE:
                 raise Miss(f"starting {name}", "a program that can be executed", str(error)) from None
             raise
 
-    def _start_smap(self, **descriptors: Any) -> subprocess.Popen[bytes]:
-        return self._start("smap", self.target.smap, **descriptors)
+    def _start_traced(
+        self, name: str, command: Sequence[str], trace: Trace, run: tracing.Start
+    ) -> subprocess.Popen[bytes]:
+        self._recorder = self._recorder or Recorder(self)
+        log = self.root / "traces" / f"{len(self.traces) + 1}.{name}"
+        session = len(self._sessions) + 1 if name == "smap" else 0
+        traced = Traced(name, session, trace, log, self.target.executable, str(self.mailer.path))
+        started = tracing.start(self.sandbox, traced, command, run)
+        self.traces.append(traced)
+        return started
 
-    def connect(self, *, receive_bytes: int | None = None) -> Session:
-        """A new client connection, as inetd hands it to smap; nothing has been read from it yet."""
+    def _not_smapd(self, pid: int) -> bool:
+        """Whether a child of ours is a smap, or a strace."""
+        served = self._inetd.served if self._inetd is not None else []
+        return any(smap.pid == pid for smap in served) or any(traced.is_tracer(pid) for traced in self.traces)
+
+    def connect(self, *, receive_bytes: int | None = None, trace: Trace | None = None) -> Session:
+        """A new client connection, as inetd hands it to smap; nothing has been read from it yet.
+
+        `trace`: how this smap is watched (in wait mode: the next one that is started).
+        """
         if not (self.sandbox.means.chroot or namespace.CAP_SYS_CHROOT in self.shape.withheld):
             not_measured(f"smap cannot change its root here: {ALLOW_NAMESPACES}")
         if self._inetd is None:
-            self._inetd = Inetd(self._start_smap, self.mode)
-        connection, smap = self._inetd.connect(receive_bytes=receive_bytes)
+            self._inetd = Inetd(self.mode)
+        watched = trace or self.shape.trace
+
+        def start(**descriptors: Any) -> subprocess.Popen[bytes]:
+            return self._start("smap", self.target.smap, watched, **descriptors)
+
+        connection, smap = self._inetd.connect(start, receive_bytes=receive_bytes)
         session = Session(connection, self._patience, smap)
         self._sessions.append(session)
         return session
 
-    def open_session(self, hello: bytes = b"HELO c.example") -> Session:
+    def open_session(self, hello: bytes = b"HELO c.example", *, trace: Trace | None = None) -> Session:
         """A session after its 220 and an accepted HELO."""
-        session = self.connect()
+        session = self.connect(trace=trace)
         session.greeting()
         expect("reply to HELO", session.command(hello), codes(250))
         return session
@@ -231,10 +267,12 @@ class Place:
         sender: bytes = b"s@a.example",
         recipients: Sequence[bytes] = (b"alice@localhost",),
         body: bytes = b"Subject: one\r\n\r\nfirst\r\n",
+        *,
+        trace: Trace | None = None,
     ) -> SpoolFile:
         """One whole message in the spool, by way of the target's own smap; returns its file."""
         before = {file.name for file in self.entries()}
-        session = self.open_session()
+        session = self.open_session(trace=trace)
         expect("reply to the end of data", self.send_mail(session, sender, recipients, body), codes(250))
         session.command(b"QUIT")
         session.close()
@@ -247,24 +285,35 @@ class Place:
 
     # smapd
 
-    def start_smapd(self) -> Smapd:
+    def start_smapd(self, *, trace: Trace | None = None) -> Smapd:
         """Start smapd as rc.local would; it may go to the background or not."""
         before = frozenset(offspring.children(os.getpid()))
         reading, writing = os.pipe()
         try:
-            first = self._start("smapd", self.target.smapd, stdout=writing, stderr=writing)
+            first = self._start("smapd", self.target.smapd, trace or self.shape.trace, stdout=writing, stderr=writing)
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        smapd = Smapd(first, reading, before, self._patience)
+        smapd = Smapd(first, reading, before, self._patience, self._not_smapd)
         self.smapds.append(smapd)
         return smapd
 
     def smapd_said(self) -> str:
         """What every smapd of this place wrote to its standard output and error."""
         return "".join(smapd.said() for smapd in self.smapds)
+
+    # recording
+
+    def recording(self, messages: Sequence[Message] = ()) -> Recording:
+        """All that the watched programs did, as a history. End them first: smap by its session, smapd by a signal.
+
+        The messages that clients sent in sessions are found there; `messages` are those that lay in the spool before.
+        """
+        if self._recorder is None:
+            raise LookupError("nothing was watched here: start the programs with trace=Trace()")
+        return self._recorder.recording(self, self._sessions, messages)
 
     # looking
 
@@ -292,6 +341,8 @@ class Place:
         os.chown(hidden, self.sandbox.user.uid, self.sandbox.user.gid)
         hidden.chmod(mode)
         hidden.rename(path)
+        if self._recorder is not None:
+            self._recorder.put(path, data, mode)
         return path
 
     def wait(self, what: str, acceptable: str, ready: Callable[[], Found], within_s: float = WAIT_S) -> Found:

@@ -6,6 +6,7 @@ until then, so that its being installed changes nobody's test run. Every case ca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,11 @@ def note(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     notes: dict[str, str] = {}
     request.node.smap_notes = notes
     return notes.__setitem__
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Counter[str]:
+    """What the case has gone through, counted: `tally["crash points"] += 1`. The counts of a run are added up."""
+    counts: Counter[str] = Counter()
+    request.node.smap_tally = counts
+    return counts

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 
 from smap_conformance import offspring
 from smap_conformance.dialogue import Dialogue, Reply, Transcript
@@ -57,8 +58,16 @@ class Session(Dialogue):
 class Smapd:
     """A smapd, in the background or not, and what it says."""
 
-    def __init__(self, first: subprocess.Popen[bytes], output: int, before: frozenset[int], patience: Patience) -> None:
+    def __init__(
+        self,
+        first: subprocess.Popen[bytes],
+        output: int,
+        before: frozenset[int],
+        patience: Patience,
+        is_another: Callable[[int], bool],
+    ) -> None:
         self.first, self._before, self._patience = first, before, patience
+        self._is_another = is_another  # whether a child of ours is none of smapd's
         self._overhearing = Overhearing(output)
 
     def daemons(self) -> list[int]:
@@ -66,7 +75,7 @@ class Smapd:
         if self.first.poll() is None:
             return [self.first.pid]
         adopted = set(offspring.children(os.getpid())) - self._before
-        return [pid for pid in sorted(adopted) if offspring.alive(pid)]
+        return [pid for pid in sorted(adopted) if offspring.alive(pid) and not self._is_another(pid)]
 
     def outcome(self, settle_s: float = SETTLE_S) -> int | None:
         """The status with which the first process exited: 0 for a daemon at work, else a refusal. None: it stays."""

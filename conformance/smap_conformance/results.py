@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,13 @@ class Run:
                 reasons.setdefault(case.line, []).append(case.case)
         return reasons
 
+    def tally(self) -> dict[str, int]:
+        """What all cases together counted, sorted by name; nothing that was counted 0 times by all."""
+        sums: Counter[str] = Counter()
+        for case in self.cases:
+            sums.update(case.tally)
+        return {name: sums[name] for name in sorted(sums) if sums[name]}
+
     def _all_well(self, catalogue: Mapping[str, Rule]) -> str:
         """The word "conformant" is for those who were asked everything."""
         if not self.asked:
@@ -85,6 +93,7 @@ def as_json(run: Run, catalogue: Mapping[str, Rule]) -> dict[str, object]:
         "conclusion": conclusion.line,
         "asked": list(run.asked),
         "first_sanity": list(run.first_sanity),
+        "tally": run.tally(),
         "harness_errors": list(run.harness_errors),
         "rules": [
             {

@@ -21,13 +21,14 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from smap_conformance import namespace, netperm, offspring
 from smap_conformance.logbook import Logbook
+from smap_conformance.mailer import BASE_INTERPRETER
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
 from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_local_etc
@@ -90,6 +91,23 @@ class Circumstances:
 
 
 ORDINARY = Circumstances()
+_WITH_LIMITS = """import os, resource, sys
+number = int(sys.argv[1])
+for word in sys.argv[2 : 2 + number]:
+    which, soft = map(int, word.split("="))
+    resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
+os.execv(sys.argv[2 + number], sys.argv[2 + number :])
+"""
+
+
+def with_limits(limits: Sequence[tuple[int, int]], command: Sequence[str]) -> list[str]:
+    """The command line of a program that sets the limits, and is then the command's program, its first word a path."""
+    if not limits:
+        return list(command)
+    words = [f"{which}={soft}" for which, soft in limits]
+    return [BASE_INTERPRETER, "-IS", "-c", _WITH_LIMITS, str(len(words)), *words, *command]
+
+
 ALLOW_NAMESPACES = "run as root, or where a plain user may make user namespaces (`smaplab doctor` says why not here)"
 
 
@@ -154,6 +172,7 @@ class Sandbox:
         self.work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=base))
         self._claim = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.veiled: list[Path] = []
+        self._remembered: dict[str, str] = {}
         self._ours = self._theirs = -1
         self._logbook: Logbook | None = None
         try:
@@ -247,6 +266,12 @@ class Sandbox:
         withheld = circumstances.withheld
         return namespace.without_capabilities(withheld, start) if withheld else start()
 
+    def remembered(self, what: str, find: Callable[[], str]) -> str:
+        """What `find()` said when it was first asked for `what`: for trials that need not be made twice."""
+        if what not in self._remembered:
+            self._remembered[what] = find()
+        return self._remembered[what]
+
     def write_compiled_in_table(self, content: netperm.Content) -> None:
         """Put the table at its compiled-in path in the target's view."""
         if self._theirs < 0:
@@ -271,6 +296,15 @@ class Sandbox:
         wanted = [f"size={size_bytes}" if size_bytes else "", f"nr_inodes={inodes}" if inodes else "", "mode=755"]
         options = ",".join(word for word in wanted if word)
         namespace.mount("tmpfs", where, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, options)
+
+    def lock_disk(self, where: Path, *, read_only: bool) -> None:
+        """Let the target change nothing on a disk from `mount_disk`, or let it again; we still may.
+
+        OSError (EBUSY) while somebody of the target's has a file there open for writing.
+        """
+        flags = namespace.MS_REMOUNT | namespace.MS_BIND | namespace.MS_NOSUID | namespace.MS_NODEV
+        with self.target_view():
+            namespace.mount("none", where, flags=flags | (namespace.MS_RDONLY if read_only else 0))
 
     def unmount_disk(self, where: Path) -> None:
         """Take it away again."""

@@ -46,6 +46,8 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
         console.print(f"not judged yet: {chapters} (`smaplab list --untested` says why)", style="dim", soft_wrap=True)
     if report is not None:
         console.print(Text(f"report: {report}"), soft_wrap=True)
+    if tally := run.tally():
+        console.print(", ".join(f"{count} {name}" for name, count in tally.items()), style="dim", soft_wrap=True)
     count = Counter(rule.verdict for rule in rolled)
     verdicts = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
     console.print(f"{counted(len(rolled))} judged by {counted(len(run.cases), 'case')}: {verdicts or 'none'}")

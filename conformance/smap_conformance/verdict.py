@@ -41,6 +41,7 @@ class CaseResult:
     detail: str = ""  # the whole text of a failure
     notes: Mapping[str, str] = field(default_factory=dict)  # INFO rules: what this target does
     artefacts: Mapping[str, str] = field(default_factory=dict)  # file name -> text, for the case's own folder
+    tally: Mapping[str, int] = field(default_factory=dict)  # what the case counted: crash points, calls failed …
 
     @property
     def heaviest(self) -> Verdict:
@@ -56,6 +57,7 @@ class CaseResult:
             "detail": self.detail,
             "notes": dict(self.notes),
             "artefacts": dict(self.artefacts),
+            "tally": dict(self.tally),
         }
 
     def line_for(self, rule: str) -> str:
@@ -68,7 +70,15 @@ class CaseResult:
     def from_json(cls, value: Mapping[str, Any]) -> CaseResult:
         """The inverse of `as_json`."""
         verdicts = {rule: Verdict(word) for rule, word in value["verdicts"].items()}
-        return cls(value["case"], verdicts, value["line"], value["detail"], value["notes"], value["artefacts"])
+        return cls(
+            value["case"],
+            verdicts,
+            line=value["line"],
+            detail=value["detail"],
+            notes=value["notes"],
+            artefacts=value["artefacts"],
+            tally=value["tally"],
+        )
 
 
 def of_miss(rule: Rule) -> Verdict:

@@ -148,6 +148,7 @@ case_results = st.builds(
     CaseResult, texts, st.dictionaries(st.sampled_from(sorted(RULES)), st.sampled_from(Verdict), min_size=1),
     texts, texts,
     st.dictionaries(texts, texts, max_size=2), st.dictionaries(st.sampled_from(["log", "spool"]), texts),
+    st.dictionaries(st.sampled_from(["crash points", "recoveries"]), st.integers(0, 9)),
 )  # fmt: skip
 runs = st.builds(
     results.Run, texts, st.lists(case_results, max_size=4, unique_by=lambda one: one.case).map(tuple),
@@ -163,6 +164,14 @@ def test_results_survive_their_file(tmp_path_factory: pytest.TempPathFactory, ru
     assert again.conclusion(RULES) == run.conclusion(RULES)
     assert results.as_json(again, RULES) == results.as_json(run, RULES)
     assert sorted(again.cases, key=lambda one: one.case) == sorted(run.cases, key=lambda one: one.case)
+
+
+def test_what_cases_counted_is_added_up_whatever_became_of_them() -> None:
+    passed = judge(RULES, finished("A-01", tally={"crash points": 3, "faults not fired": 0}), "again")
+    missed = Miss("x", "y", "z")
+    failed = judge(RULES, finished("A-01", outcome="failed", raised=missed, tally={"crash points": 4}), "again")
+    skipped = judge(RULES, finished("A-01", outcome="skipped", text="Skipped: no", tally={"recoveries": 1}), "again")
+    assert results.Run("t", (passed, failed, skipped)).tally() == {"crash points": 7, "recoveries": 1}
 
 
 def test_artefacts_are_kept_of_what_went_wrong_only(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ rules.
 A Miss (or any AssertionError) is the target's failure; any other exception is the harness's.
 `not_measured("why")` ends a case that this machine cannot decide; it is counted, never silent.
 `note("CFG-09", "ignored")` (a fixture) records what a target does where an INFO rule leaves it open.
+`tally["crash points"] += 1` (a fixture, a `collections.Counter[str]`) counts what a case has gone through; the counts
+of a run are added up. Its words: crash points, crash states, distinct crash states, recoveries, calls failed, faults
+fired, faults not fired.
 
 In `@given` bodies use the session-wide fixture: `with lab.place() as place:`; settings with `derandomize=True`, no
 deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a small tmpfs; `mode="wait"` serves from

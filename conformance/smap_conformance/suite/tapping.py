@@ -1,0 +1,145 @@
+"""strace at one running smapd, or at each of its copies as they start: on and off while they work.
+
+`Tap` watches one process and no child of it, from now on until `off`. `Snare` is an `executable` for the table: while
+it is set, each copy is watched from its first call on, and no child of it; else it is the target's own.
+In both the numbers of calls begin anew, so that a fault meets nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smap_simulator.recorder import strace
+from smap_simulator.recorder.strace import Call
+
+from smap_conformance import offspring, tracing
+from smap_conformance.place import Place
+
+# What a program waits in is hurt here too.
+_WAITS = ("wait4", "waitid", "pause", "select", "pselect6", "poll", "ppoll", "rt_sigtimedwait")
+_WATCHED = ",".join(f"?{call}" for call in (*tracing.CALLS, *_WAITS))
+_OPTIONS = ("-y", "-xx", "-ttt", "-s", "256", "-e", f"trace={_WATCHED}", "-e", "signal=kill,stkflt")
+
+
+def calls_in(log: Path) -> list[Call]:
+    """What strace has written so far."""
+    return strace.calls(strace.read(log.read_text(encoding="ascii"))) if log.exists() else []
+
+
+class Tap:
+    """strace attached to a process. Miss when it does not come to hold it."""
+
+    def __init__(self, place: Place, pid: int, inject: Iterable[str] = (), *, children: bool = False) -> None:
+        program = tracing.require(place.sandbox)
+        self.pid = pid
+        self._place = place
+        self.log = place.root / f"tap.{pid}.{len(list(place.root.glob('tap.*')))}"
+        follow = ("-f",) if children else ()
+        rules = [f"--inject={rule}" for rule in inject]
+        errors = self.log.with_suffix(".err")
+        with errors.open("wb") as complaints:
+            self._strace = subprocess.Popen(
+                [program, *follow, *_OPTIONS, "-o", str(self.log), *rules, "-p", str(pid)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints,
+            )  # fmt: skip
+        place.wait("strace", "a hold on smapd", lambda: _tracer(pid) == self._strace.pid or self._strace.poll())
+        if self._strace.poll() is not None:
+            tracing.not_measured(f"strace cannot attach to a running process here: {errors.read_text().strip()}")
+
+    def calls(self) -> list[Call]:
+        """What the process has called since."""
+        return calls_in(self.log)
+
+    def injected(self) -> list[Call]:
+        """The calls that failed because of us."""
+        return [call for call in self.calls() if call.injected]
+
+    def off(self) -> list[Call]:
+        """Let go of the process, if it still lives; all its calls while it was watched."""
+        if self._strace.poll() is None:
+            self._strace.send_signal(signal.SIGINT)
+        self._place.wait("strace", "its end", lambda: self._strace.poll() is not None)
+        return self.calls()
+
+
+def _tracer(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return 0
+    return int(dict(line.partition(":")[::2] for line in status.splitlines())["TracerPid"])
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """One copy that was watched: its spool file, its calls, and whether it is over."""
+
+    pid: int
+    file: str
+    calls: list[Call]
+    over: bool
+
+
+class Snare:
+    """See the module. `place.table(smapd={"executable": snare.path})`."""
+
+    def __init__(self, place: Place) -> None:
+        self._strace = tracing.require(place.sandbox)
+        self._place = place
+        self._directory = place.root / "snare"
+        self._directory.mkdir()
+        self._logs = self._directory / "logs"
+        self._logs.mkdir()
+        self._logs.chmod(0o1777)
+        self.path = self._directory / "executable"
+        self.set()
+
+    def set(self, inject: Iterable[str] = ()) -> None:
+        """Watch the copies that start from now on, and hurt them so. What was caught before is forgotten."""
+        for log in self._logs.iterdir():
+            log.unlink()
+        rules = " ".join(f"--inject={rule}" for rule in inject)
+        self._write(
+            f'echo "$*" > {self._logs}/$$.file\n'
+            f"exec {self._strace} -DDD {' '.join(_OPTIONS)} -o {self._logs}/$$.log {rules} "
+            f'-- {self._place.target.executable} "$@" 2> {self._logs}/$$.err\n'
+        )
+
+    def unset(self) -> None:
+        """Let copies be."""
+        self._write(f'exec {self._place.target.executable} "$@"\n')
+
+    def _write(self, text: str) -> None:
+        new = self._directory / "new"
+        new.write_text(f"#!/bin/sh\n{text}", encoding="ascii")
+        new.chmod(0o755)
+        new.replace(self.path)
+
+    def caught(self) -> list[Caught]:
+        """The copies so far, in the order of their numbers."""
+        found = []
+        for note in sorted(self._logs.glob("*.file")):
+            pid = int(note.stem)
+            file = note.read_text(encoding="ascii", errors="backslashreplace").strip()
+            log = note.with_suffix(".log")
+            over = not offspring.alive(pid) and not self._is_watched(log)
+            found.append(Caught(pid, file, calls_in(log) if over else [], over))
+        return found
+
+    def _is_watched(self, log: Path) -> bool:
+        """Whether a strace still writes to the log: one that was left to us."""
+        for pid in offspring.children(os.getpid()):
+            if str(log) in offspring.command_line(pid) and offspring.alive(pid):
+                return True
+        return False
+
+
+def has_strace() -> bool:
+    """For those who ask before they begin."""
+    return shutil.which("strace") is not None
