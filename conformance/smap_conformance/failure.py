@@ -9,6 +9,7 @@ from smap_conformance.expect import Miss
 
 SECTION_LINES_MAX = 60
 SHORT_BYTES = 40
+FOR_MACHINES = (".json", ".jsonl")  # artefacts that nobody reads line by line
 
 
 def text(rules: Iterable[Rule], case: str, error: AssertionError, scene: Mapping[str, str], again: str) -> str:
@@ -23,7 +24,9 @@ def text(rules: Iterable[Rule], case: str, error: AssertionError, scene: Mapping
         lines.append(f"actual:     the case's assertion failed: {error}")
     for name, section in scene.items():
         content = section.splitlines()
-        if len(content) == 1 and len(section) < SHORT_BYTES:
+        if name.endswith(FOR_MACHINES):
+            lines += ["", f"--- {name}: {len(content)} lines, in the case's folder"]
+        elif len(content) == 1 and len(section) < SHORT_BYTES:
             lines += ["", f"--- {name}: {section.strip()}"]
         else:
             lines += ["", f"--- {name}", *shortened(content, SECTION_LINES_MAX)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -57,6 +57,12 @@ def fault_of_the_target(error: BaseException | None) -> AssertionError | None:
     return assertions[0] if found and len(assertions) == len(found) else None
 
 
+def blamed_rules(error: BaseException | None, ids: Sequence[str]) -> list[str]:
+    """The rules that the misses name, of several raised together too; all, where one of them names none."""
+    named = [one.rule if isinstance(one, Miss) else None for one in leaves(error)] if error is not None else []
+    return [name for name in ids if name in named] if named and all(name in ids for name in named) else list(ids)
+
+
 def judge(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseResult:
     """What one finished case says about each of its rules. `again` is the command that runs it once more."""
     return replace(_judged(rules, finished, again), tally=dict(finished.tally))
@@ -77,7 +83,7 @@ def _judged(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseRe
     if missed is None:
         line = f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0]
         return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, finished.text, notes, scene)
-    blamed = [missed.rule] if isinstance(missed, Miss) and missed.rule in ids else list(ids)
+    blamed = blamed_rules(finished.raised, ids)
     verdicts = {name: of_miss(rules[name]) if name in blamed else Verdict.NOT_MEASURED for name in ids}
     line = str(missed).splitlines()[0] if str(missed) else "an assertion failed"
     detail = failure.text([rules[name] for name in blamed], case, missed, scene, again)

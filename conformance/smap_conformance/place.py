@@ -77,6 +77,7 @@ class Place:
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
+        self.exhibits: dict[str, str] = {}  # what a case adds to its scene: file name → text
         self._recorder: Recorder | None = None
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
@@ -389,7 +390,7 @@ class Place:
             "smapd-stderr": self.smapd_said() or "(nothing)",
             "smap-exits": ", ".join(session.died() for session in self._sessions if session.smap),
         }
-        return {name: text for name, text in sections.items() if text}
+        return {name: text for name, text in sections.items() if text} | self.exhibits
 
 
 def _tree(files: Sequence[SpoolFile]) -> str:
