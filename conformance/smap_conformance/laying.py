@@ -87,8 +87,7 @@ def lay(place: Place, remnant: Remnant, disguise: Disguise) -> Laid:
         first[left.number] = path
         make_way(place, path.parent)
         path.write_bytes(disguise.put_on(left.data))
-        with contextlib.suppress(PermissionError):  # without root everything is the target's user's anyway
-            os.chown(path, left.uid, left.gid)
+        own(path, left.uid, left.gid)
         path.chmod(left.mode)
         numbers[path.stat().st_ino] = left.number
     return Laid(remnant, disguise, numbers)
@@ -99,7 +98,13 @@ def make_way(place: Place, directory: Path) -> None:
     if not directory.exists():
         make_way(place, directory.parent)
         directory.mkdir()
-        os.chown(directory, place.sandbox.user.uid, place.sandbox.user.gid)
+        own(directory, place.sandbox.user.uid, place.sandbox.user.gid)
+
+
+def own(path: Path, uid: int, gid: int) -> None:
+    """Give it to its owner, where that can be done; without root everything is the target's user's anyway."""
+    with contextlib.suppress(OSError):
+        os.chown(path, uid, gid)
 
 
 def scanned(place: Place, deliveries: int) -> None:

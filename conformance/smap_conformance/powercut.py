@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from smap_simulator import check
 from smap_simulator import history as happening
@@ -230,11 +231,12 @@ def renumbered(history: History, onto: Image) -> History:
         number(inode): replace(node, entries={name: number(child) for name, child in node.entries.items()})
         for inode, node in history.start.nodes.items()
     }
-    events = [
-        replace(event, **{each: number(getattr(event, each)) for each in _INODES if hasattr(event, each)})
-        for event in history.events
-    ]
-    return replace(history, start=Image(nodes), events=tuple(events))
+
+    def told(event: Event) -> Event:
+        changed: dict[str, Any] = {each: number(getattr(event, each)) for each in _INODES if hasattr(event, each)}
+        return replace(event, **changed)
+
+    return replace(history, start=Image(nodes), events=tuple(map(told, history.events)))
 
 
 def worst(found: Sequence[Broken]) -> list[Broken]:

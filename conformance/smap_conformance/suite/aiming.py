@@ -82,7 +82,8 @@ def mark_of(call: Call, place: Place, client: int | None, *, jailed: bool) -> Ma
     kind = ""
     if call.name in OPENS:
         flags = frozenset(flag for word in call.arguments for flag in flags_of(word))
-        path = next((told for word in call.arguments if (told := text_of(word)) is not None), "")
+        paths = [text for word in call.arguments if (text := text_of(word)) is not None]
+        path = paths[0] if paths else ""
         about = _about(f"{place.spool}{path}" if jailed else path, place, client) if path[:1] == "/" else about
         creates = call.name == "creat" or "O_CREAT" in flags or "O_TRUNC" in flags
         kind = (CREATE if creates else OPEN) if about else ""

@@ -27,6 +27,7 @@ from smap_conformance.suite.load import Sent, a_message, send_all
 from smap_conformance.tracing import Trace
 
 ALONE_MAX = 12  # so many remnants are laid down alone, each with a smapd of its own
+OTHERS_MAX = 3  # histories in which two calls went the other way round
 HISTORY = "history.jsonl"  # the artefact that a page draws, and `smaplab replay ID --history` takes
 
 
@@ -56,11 +57,14 @@ SCENES = {
 }
 
 
-def recorded(lab: Lab, scene: Scene) -> History:
-    """What the target did in a scene. Not measured where the recorder could not see all of it."""
+def recorded(lab: Lab, scene: Scene) -> list[History]:
+    """What the target did in a scene. Not measured where the recorder could not see all of it.
+
+    Where calls overlapped, and it is not known which came first, the other ways follow.
+    """
     with lab.place(trace=Trace()) as place:
         played(place, scene)
-        return seen_whole(place)
+        return [seen_whole(place), *(other for other in place.recording().others(OTHERS_MAX) if not other.notes)]
 
 
 def played(place: Place, scene: Scene) -> None:

@@ -8,7 +8,6 @@ In both the numbers of calls begin anew, so that a fault meets nobody else.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_simulator.recorder import strace
-from smap_simulator.recorder.strace import Call
+from smap_simulator.recorder.strace import Call, Ended
 
-from smap_conformance import offspring, tracing
+from smap_conformance import tracing
+from smap_conformance.expect import not_measured
 from smap_conformance.place import Place
 
 # What a program waits in is hurt here too.
@@ -27,9 +27,13 @@ _WATCHED = ",".join(f"?{call}" for call in (*tracing.CALLS, *_WAITS))
 _OPTIONS = ("-y", "-xx", "-ttt", "-s", "256", "-e", f"trace={_WATCHED}", "-e", "signal=kill,stkflt")
 
 
-def calls_in(log: Path) -> list[Call]:
-    """What strace has written so far."""
-    return strace.calls(strace.read(log.read_text(encoding="ascii"))) if log.exists() else []
+def read(log: Path, pid: int, *, names_pid: bool = False) -> tuple[list[Call], int | None]:
+    """What strace has written so far: the calls, and how the process ended (minus the signal), if it did."""
+    lines = log.read_text(encoding="ascii").splitlines(keepends=True) if log.exists() else []
+    before = "" if names_pid else f"{pid} "  # strace names nobody where it follows one process only
+    items = strace.read("".join(before + line for line in lines if not line.endswith("<detached ...>\n")))
+    ends = [item.status for item in items if isinstance(item, Ended) and item.pid == pid]
+    return strace.calls(items), ends[-1] if ends else None
 
 
 class Tap:
@@ -40,6 +44,7 @@ class Tap:
         self.pid = pid
         self._place = place
         self.log = place.root / f"tap.{pid}.{len(list(place.root.glob('tap.*')))}"
+        self._children = children
         follow = ("-f",) if children else ()
         rules = [f"--inject={rule}" for rule in inject]
         errors = self.log.with_suffix(".err")
@@ -50,11 +55,15 @@ class Tap:
             )  # fmt: skip
         place.wait("strace", "a hold on smapd", lambda: _tracer(pid) == self._strace.pid or self._strace.poll())
         if self._strace.poll() is not None:
-            tracing.not_measured(f"strace cannot attach to a running process here: {errors.read_text().strip()}")
+            not_measured(f"strace cannot attach to a running process here: {errors.read_text().strip()}")
 
     def calls(self) -> list[Call]:
         """What the process has called since."""
-        return calls_in(self.log)
+        return read(self.log, self.pid, names_pid=self._children)[0]
+
+    def status(self) -> int | None:
+        """How the process ended while it was watched, minus the signal; None where it lives."""
+        return read(self.log, self.pid, names_pid=self._children)[1]
 
     def injected(self) -> list[Call]:
         """The calls that failed because of us."""
@@ -78,12 +87,10 @@ def _tracer(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """One copy that was watched: its spool file, its calls, and whether it is over."""
+    """One copy that was watched: its calls, and how it ended (minus the signal)."""
 
-    pid: int
-    file: str
     calls: list[Call]
-    over: bool
+    status: int | None
 
 
 class Snare:
@@ -121,25 +128,25 @@ class Snare:
         new.chmod(0o755)
         new.replace(self.path)
 
-    def caught(self) -> list[Caught]:
-        """The copies so far, in the order of their numbers."""
-        found = []
+    def over(self) -> dict[int, str]:
+        """The copies that are over: process, and what it was started with (the spool file)."""
+        found = {}
         for note in sorted(self._logs.glob("*.file")):
-            pid = int(note.stem)
-            file = note.read_text(encoding="ascii", errors="backslashreplace").strip()
-            log = note.with_suffix(".log")
-            over = not offspring.alive(pid) and not self._is_watched(log)
-            found.append(Caught(pid, file, calls_in(log) if over else [], over))
+            if _is_complete(note.with_suffix(".log")):
+                found[int(note.stem)] = note.read_text(encoding="ascii", errors="backslashreplace").strip()
         return found
 
-    def _is_watched(self, log: Path) -> bool:
-        """Whether a strace still writes to the log: one that was left to us."""
-        for pid in offspring.children(os.getpid()):
-            if str(log) in offspring.command_line(pid) and offspring.alive(pid):
-                return True
+    def caught(self, pid: int) -> Caught:
+        """One of them."""
+        calls, status = read(self._logs / f"{pid}.log", pid)
+        return Caught(calls, status)
+
+
+def _is_complete(log: Path) -> bool:
+    """Whether the last line tells how the process ended."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 80))
+            return file.read().rstrip(b"\n").endswith(b" +++")
+    except FileNotFoundError:
         return False
-
-
-def has_strace() -> bool:
-    """For those who ask before they begin."""
-    return shutil.which("strace") is not None

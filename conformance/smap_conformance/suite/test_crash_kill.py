@@ -16,12 +16,14 @@ import pytest
 
 from smap_conformance.arrival import forms
 from smap_conformance.dialogue import stuffed
-from smap_conformance.expect import codes, exactly, expect, miss
+from smap_conformance.expect import codes, exactly, expect, miss, not_measured
 from smap_conformance.patience import WAIT_S
 from smap_conformance.place import Place, Session
 from smap_conformance.suite.aiming import (
     CHANGING,
+    CREATE,
     KILLS,
+    START,
     Kill,
     Mark,
     expect_most_fired,
@@ -39,9 +41,7 @@ LOAD_S = 6 * WAIT_S
 
 def judge(place: Place, sent: list[Sent], promised: list[Sent]) -> None:
     """smapd comes to the end of what is whole: nothing promised is lost, and nothing partial was mailed."""
-    place.start_smapd()
     place.wait("smapd after the last kill", "a spool without whole files", lambda: not place.whole(), LOAD_S)
-    place.wait_scans(2)
     expect_intact(sent, delivered(place), rule="CRASH-05")
     expect_none_lost(place, promised, rule="CRASH-01")
 
@@ -108,7 +108,9 @@ def test_smap_is_killed_at_every_call(place: Place, kill: Kill, tally: Counter[s
     plain = speak(place, sent, Trace())
     promised = list(plain.promised)
     expect("messages taken in a plain session", len(promised), exactly(2))
-    for number, at in enumerate(points(plain.seen, CHANGING)):
+    if not any(mark.kind == CREATE for mark in plain.seen):
+        not_measured("the process that has the connection creates no file here: somebody else does the work")
+    for number, at in enumerate(points(plain.seen, CHANGING - {START})):  # no file changes with a new process
         mark = plain.seen[at]
         messages = two_messages(f"kill{number:03d}")
         sent += messages
@@ -119,4 +121,6 @@ def test_smap_is_killed_at_every_call(place: Place, kill: Kill, tally: Counter[s
         tally["faults fired"] += fired
         expect_marked_are_whole(place, sent, f"a kill at {mark}")
     expect_most_fired(tally, "kills")
+    place.start_smapd()
+    place.wait_scans(2)  # what is partial has been seen, and not taken
     judge(place, sent, promised)

@@ -13,6 +13,7 @@ from smap_simulator.recorder.strace import Call
 from smap_simulator.wording import Wording
 
 from smap_conformance.expect import Miss, codes, exactly, expect, miss, missed
+from smap_conformance.judging import rules_of
 from smap_conformance.lab import Lab
 from smap_conformance.observed import breaches
 from smap_conformance.place import Place, Session
@@ -21,8 +22,6 @@ from smap_conformance.suite.load import send_all
 from smap_conformance.suite.talk import finish, rows
 from smap_conformance.tracing import Trace
 
-WAY_IN = ("GATHER-01", "GATHER-03", "GATHER-04", "GATHER-05", "GATHER-06", "GATHER-07")
-WAY_OUT = ("SCAN-03", "SCAN-05", "BAD-01", "BAD-02", "BAD-04")
 NEAR = 6  # so many events before and after one are shown with it
 
 
@@ -43,20 +42,20 @@ def judge(place: Place, history: History, rules: Sequence[str]) -> None:
     missed(misses)
 
 
-@pytest.mark.rule(*WAY_IN)
+@pytest.mark.rule("GATHER-01", "GATHER-03", "GATHER-04", "GATHER-05", "GATHER-06", "GATHER-07")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=lambda umask: f"umask {umask:03o}")
-def test_the_way_in_as_recorded(lab: Lab, umask: int) -> None:
+def test_the_way_in_as_recorded(lab: Lab, request: pytest.FixtureRequest, umask: int) -> None:
     with lab.place(trace=Trace(), umask=umask) as place:
         send_all(place, letters(0, 300, 9000))
-        judge(place, seen_whole(place), WAY_IN)
+        judge(place, seen_whole(place), rules_of(request.node))
 
 
-@pytest.mark.rule(*WAY_OUT)
+@pytest.mark.rule("SCAN-03", "SCAN-05", "BAD-01", "BAD-02", "BAD-04")
 @pytest.mark.parametrize("scene", rows({name: scene for name, scene in SCENES.items() if scene.script is not None}))
-def test_the_way_out_as_recorded(lab: Lab, scene: Scene) -> None:
+def test_the_way_out_as_recorded(lab: Lab, request: pytest.FixtureRequest, scene: Scene) -> None:
     with lab.place(trace=Trace()) as place:
         played(place, scene)
-        judge(place, seen_whole(place), WAY_OUT)
+        judge(place, seen_whole(place), rules_of(request.node))
 
 
 # New files
