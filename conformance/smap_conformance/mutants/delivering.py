@@ -172,6 +172,18 @@ DELIVERING: tuple[Mutant, ...] = (
         "the clause `sendmail` is read and not obeyed",
     ),
     Mutant(
+        "words-of-sendmail-dropped", "smapd", "argv = [*self._settings.sendmail,", "argv = [self._settings.sendmail[0],",
+        {"MAILER-12": "a message with a lone dot"},
+        ("ops_mailers::test_a_lone_dot_is_not_the_end_for_a_mailer_that_heeds_it",),
+        "the `-i` that a site writes behind its mailer's path is dropped", scale=0.3,
+    ),
+    Mutant(
+        "brackets-kept", "smapd", '*(recipient.decode("ascii") for recipient in recipients)]',
+        '*(f"<{recipient.decode(\'ascii\')}>" for recipient in recipients)]',
+        {"OPS-03": ""}, ("ops_mailers::test_real_mailers_deliver_the_spool",),
+        "addresses in angle brackets, which two of seven real mailers refuse", scale=0.3,
+    ),
+    Mutant(
         "environment-handed-on", "posix/machine", 'self._environment = {"PATH": _PATH, **environment}',
         'self._environment = {b"PATH": _PATH.encode(), **os.environ}',
         {"PRIV-09": "variables of smapd's starter"},

@@ -88,6 +88,15 @@ SPOOLING: tuple[Mutant, ...] = (
         {"FAULT-01": ""}, ("fault::test_a_message_larger_than_the_disk[200000]",),
         "a full disk is answered with 5xx, and honest mail bounces",
     ),
+    Mutant(
+        "failed-write-overheard", "smap",
+        "            self._gathering.write(data)\n        except OSError as error:\n"
+        "            return self._failed(self._gathering.name, error)\n",
+        "            self._gathering.write(data)\n        except OSError:\n            pass\n",
+        {"FAULT-02": "the whole file after 250", "FAULT-03": "the whole file after 250"},
+        ("fault_limits::test_a_file_may_not_grow_so_large[300]",),
+        "what the disk refuses is missing from the message, and 250 is said",
+    ),
     # aside
     Mutant(
         "copied-and-removed", "spool", "            disk.rename(name, place)\n",

@@ -152,8 +152,9 @@ STARTING: tuple[Mutant, ...] = (
     # inetd
     Mutant(
         "complaint-to-the-stranger", "posix/receiving",
-        '    log = Syslog("smap", None if client is not None and _is_on_client(2) else 2)\n',
-        '    log = Syslog("smap", 2, echo=True)\n',
+        '        log.error(f"refused to start: {refusal}")\n        status = refusal.status\n        try:\n',
+        '        log.error(f"refused to start: {refusal}")\n        status = refusal.status\n'
+        '        os.write(2, f"{refusal}\\n".encode())\n        try:\n',
         {"OPS-01": ""}, ("ops::test_a_stranger_hears_nothing_but_smtp_from_a_smap_that_cannot_start",),
         "descriptor 2 is the client's socket: what the administrator should read goes to the stranger",
     ),
