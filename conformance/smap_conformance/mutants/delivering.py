@@ -172,7 +172,8 @@ DELIVERING: tuple[Mutant, ...] = (
         "the clause `sendmail` is read and not obeyed",
     ),
     Mutant(
-        "words-of-sendmail-dropped", "smapd", "argv = [*self._settings.sendmail,", "argv = [self._settings.sendmail[0],",
+        "words-of-sendmail-dropped", "smapd",
+        "argv = [*self._settings.sendmail,", "argv = [self._settings.sendmail[0],",
         {"MAILER-12": "a message with a lone dot"},
         ("ops_mailers::test_a_lone_dot_is_not_the_end_for_a_mailer_that_heeds_it",),
         "the `-i` that a site writes behind its mailer's path is dropped", scale=0.3,

@@ -101,7 +101,7 @@ _RULES: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
 }
 # What the simulator asks of the reference alone: no rule of the catalogue is broken by it.
 REFERENCE_ONLY: Mapping[str, str] = {
-    "no-fsync-of-the-spool": "after a power cut a message that was set aside may be in the spool too, and is tried again",
+    "no-fsync-of-the-spool": "after a power cut what was set aside may lie in the spool too, and is tried again",
 }
 # What the simulator's disk offers and the reference's does not.
 _INSTEAD = {"fdatasync-of-the-mark": '__import__("posix").fdatasync(self._fd)\n'}

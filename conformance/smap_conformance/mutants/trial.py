@@ -25,7 +25,7 @@ from smap_conformance.verdict import CaseResult, Verdict
 
 BROKEN = (Verdict.FAIL, Verdict.SHOULD_MISSED)
 RUN_S_MAX = 900.0  # a run that takes longer has hung
-SAMPLE_SCALE = 0.25  # most of what a broken pair does not do would be waited for in vain
+SAMPLE_SCALE = 0.5  # most of what a broken pair does not do would be waited for in vain
 
 
 @dataclass(frozen=True, slots=True)
