@@ -36,6 +36,7 @@ from smap_simulator.replay import COMMAND, Replayed
 from smap_simulator.replay import replay as replay_address
 from smap_simulator.trial import Trial, hold
 
+from smap_conformance import teeth
 from smap_conformance.survey import INTERRUPTED, Saved, Survey
 
 SIMULATOR_FAILED = 3
@@ -308,10 +309,31 @@ def show_replay(found: Replayed) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1, callback=known("mutant", MUTANT_NAMES))
-@jobs_option
-def mutants(names: tuple[str, ...], jobs: int) -> None:
-    """Break the reference on purpose, and see whether each mutant is found by the guarantee that it breaks."""
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "-n", "--jobs", metavar="N", default="auto", show_default=True, callback=number_of_jobs, help="Processes."
+)
+@click.option("--black-box", is_flag=True, help="Let the suite find them, as it would find anybody's mistakes.")
+@click.option("--precision", is_flag=True, help="With --black-box: also see which unrelated rules fail.")
+@click.option(
+    "--json", "report", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write the matrix."
+)
+def mutants(names: tuple[str, ...], jobs: int, black_box: bool, precision: bool, report: Path | None) -> None:
+    """Break the reference on purpose, and see whether each mutant is found by what it breaks."""
+    there = teeth.NAMES if black_box else MUTANT_NAMES
+    known("mutant", there)(click.get_current_context(), click.Argument(["names"]), names)
+    if not black_box and (precision or report is not None):
+        raise click.ClickException("--precision and --json are about the suite: they go with --black-box")
+    if black_box:
+        writable(report)
+        with failures_told():
+            status = teeth.kill(names, jobs, report, precision=precision, progress=progress)
+        raise click.exceptions.Exit(status)
+    simulated(names, jobs)
+
+
+def simulated(names: tuple[str, ...], jobs: int) -> None:
+    """Let the simulator find the mutants of these names (none: all)."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     tried: dict[str, tuple[Trial, float]] = {}
     interrupted = False
