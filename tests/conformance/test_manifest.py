@@ -1,4 +1,4 @@
-"""target.toml: what is read from it, what is said to each mistake in it, and that programs so described are judged."""
+"""target.toml: what is read from it, and what is said to each mistake in it."""
 
 from __future__ import annotations
 
