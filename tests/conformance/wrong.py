@@ -31,6 +31,9 @@ class Wrong:
     options: tuple[str, ...] = field(default=())
 
 
+SYNC_MARK = (
+    "        self._disk.fsync(self._fd)  # G2 marked: fdatasync, O_SYNC or an fsync of the directory would not do\n"
+)
 WRONG = (
     Wrong(
         "answers 250 before it marks the file",
@@ -309,7 +312,7 @@ WRONG = (
         "CRASH-02",
         ("crash_power::test_whatever_a_power_cut_leaves_of[two messages in one session]",),
         "spool.py",
-        "        self._disk.fsync(self._fd)  # G2 marked: fdatasync, O_SYNC or an fsync of the directory would not do\n",
+        SYNC_MARK,
         "",
         "<- the only omission",
     ),
@@ -327,8 +330,8 @@ WRONG = (
         "GATHER-07",
         ("gather_recorded::test_the_way_in_as_recorded[umask 022]",),
         "spool.py",
-        "        self._disk.fsync(self._fd)  # G2 marked: fdatasync, O_SYNC or an fsync of the directory would not do\n",
-        "        self._disk.fdatasync(self._fd)\n",
+        SYNC_MARK,
+        "",
         "mark, data and name durable before the 250",
     ),
     Wrong(
@@ -337,7 +340,8 @@ WRONG = (
         ("gather_recorded::test_the_way_in_as_recorded[umask 022]",),
         "spool.py",
         "        self._disk.fchmod(self._fd, WHOLE)\n        self._disk.fsync(self._fd)  # G2",
-        '        self._disk.fchmod(self._fd, WHOLE)\n        self.write(b"\\n")\n        self._disk.fsync(self._fd)  # G2',
+        "        self._disk.fchmod(self._fd, WHOLE)\n"
+        '        self.write(b"\\n")\n        self._disk.fsync(self._fd)  # G2',
         "nothing written after the mark",
     ),
     Wrong(
