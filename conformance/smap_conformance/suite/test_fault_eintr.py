@@ -53,10 +53,10 @@ class Interrupted(Fault):
     @property
     def inject(self) -> tuple[str, ...]:
         """The rule for strace."""
-        return (self.mark.rule("error=EINTR", f"{self.mark.occurrence}..{self.mark.occurrence + IN_A_ROW - 1}"),)
+        return (self.mark.injection("error=EINTR", f"{self.mark.occurrence}..{self.mark.occurrence + IN_A_ROW - 1}"),)
 
 
-@pytest.mark.rule("FAULT-03")
+@pytest.mark.injection("FAULT-03")
 @pytest.mark.parametrize("kinds", [CARRIED_ON, OTHERS], ids=["read and write", "fsync, chmod and close"])
 def test_smap_is_interrupted(place: Place, kinds: tuple[str, ...], tally: Counter[str]) -> None:
     plain = go(place)
@@ -111,7 +111,7 @@ def send_with_room(place: Place, body: bytes, trace: Trace, edge: int) -> tuple[
     return reply, traced.calls()
 
 
-@pytest.mark.rule("FAULT-03")
+@pytest.mark.injection("FAULT-03")
 def test_a_short_write_is_carried_on_from(lab: Lab, tally: Counter[str]) -> None:
     body = body_of(40_000)
     with lab.place(disk_bytes=DISK_BYTES) as place:
@@ -144,14 +144,14 @@ def test_a_short_write_is_carried_on_from(lab: Lab, tally: Counter[str]) -> None
 WAITS = ("wait4", "waitid")
 
 
-@pytest.mark.rule("FAULT-03")
+@pytest.mark.injection("FAULT-03")
 def test_copies_are_interrupted(place: Place, tally: Counter[str]) -> None:
     """While they open and read the message, and while they wait for the mailer."""
     snare = Snare(place)
     place.table(smapd={"executable": snare.path})
     plain = marks(caught_copies(place, snare, Stock(place, 1), fates=["taken"])["taken"].calls, place)
     aims = [plain[at] for at in points(plain, frozenset({OPEN, READ}))]
-    rules = [mark.rule("error=EINTR", f"{mark.occurrence}..{mark.occurrence + IN_A_ROW - 1}") for mark in aims]
+    rules = [mark.injection("error=EINTR", f"{mark.occurrence}..{mark.occurrence + IN_A_ROW - 1}") for mark in aims]
     rules += [f"{name}:error=EINTR:when=1..{IN_A_ROW}" for name in WAITS]
     stock = Stock(place, len(rules))
     for turn, rule in enumerate(rules):
