@@ -101,7 +101,7 @@ def expect_marked_are_whole(place: Place, sent: list[Sent], why: str) -> None:
             miss(f"a file of mode 755 after {why}", "one whole message", file.describe(), rule="CRASH-04")
 
 
-@pytest.mark.injection("CRASH-01", "CRASH-04", "CRASH-05")
+@pytest.mark.rule("CRASH-01", "CRASH-04", "CRASH-05")
 @pytest.mark.parametrize("kill", rows(KILLS))
 def test_smap_is_killed_at_every_call(place: Place, kill: Kill, tally: Counter[str]) -> None:
     sent = two_messages("plain")

@@ -123,7 +123,7 @@ def caught_copies(
     return {fate: snare.caught(pid) for fate, pid in pids.items()}
 
 
-@pytest.mark.injection("CRASH-01", "CRASH-05")
+@pytest.mark.rule("CRASH-01", "CRASH-05")
 @pytest.mark.parametrize("kill", rows(KILLS))
 def test_copies_are_killed_at_every_call(place: Place, kill: Kill, tally: Counter[str]) -> None:
     snare = Snare(place)
@@ -201,7 +201,7 @@ class Daemon:
         return seen[: next((at for at in range(last, len(seen)) if seen[at].about == "spool"), len(seen))]
 
 
-@pytest.mark.injection("CRASH-01", "CRASH-05")
+@pytest.mark.rule("CRASH-01", "CRASH-05")
 @pytest.mark.parametrize("kill", rows(KILLS))
 def test_smapd_is_killed_at_every_call(lab: Lab, kill: Kill, tally: Counter[str]) -> None:
     with lab.place() as place:

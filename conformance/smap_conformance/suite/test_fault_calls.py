@@ -60,13 +60,13 @@ ERRNOS: dict[str, tuple[str, ...]] = {
     SEND: ("EPIPE", "EIO", "ENOMEM"),
 }
 KINDS = [
-    pytest.param((CREATE, OPEN, LIST), id="creation", marks=pytest.mark.injection("FAULT-01", "FAULT-02")),
-    pytest.param((LOCK,), id="locks", marks=pytest.mark.injection("FAULT-02")),
-    pytest.param((WRITE, CUT), id="writes", marks=pytest.mark.injection("FAULT-01", "FAULT-02")),
-    pytest.param((SYNC,), id="fsync", marks=pytest.mark.injection("CRASH-08", "FAULT-02")),
-    pytest.param((MODE,), id="the mark", marks=pytest.mark.injection("CRASH-08", "FAULT-02")),
-    pytest.param((CLOSE,), id="close", marks=pytest.mark.injection("CRASH-08", "FAULT-02")),
-    pytest.param((RECEIVE, SEND), id="the connection", marks=pytest.mark.injection("FAULT-02")),
+    pytest.param((CREATE, OPEN, LIST), id="creation", marks=pytest.mark.rule("FAULT-01", "FAULT-02")),
+    pytest.param((LOCK,), id="locks", marks=pytest.mark.rule("FAULT-02")),
+    pytest.param((WRITE, CUT), id="writes", marks=pytest.mark.rule("FAULT-01", "FAULT-02")),
+    pytest.param((SYNC,), id="fsync", marks=pytest.mark.rule("CRASH-08", "FAULT-02")),
+    pytest.param((MODE,), id="the mark", marks=pytest.mark.rule("CRASH-08", "FAULT-02")),
+    pytest.param((CLOSE,), id="close", marks=pytest.mark.rule("CRASH-08", "FAULT-02")),
+    pytest.param((RECEIVE, SEND), id="the connection", marks=pytest.mark.rule("FAULT-02")),
 ]
 # A failure of these that is followed by 250 is CRASH-08's. A directory that cannot be closed was only read.
 NEVER_BEFORE_250 = {SYNC: ("spool", "file in spool"), MODE: ("file in spool", "name"), CLOSE: ("file in spool",)}
@@ -285,7 +285,7 @@ def test_a_call_for_a_message_fails(place: Place, kinds: tuple[str, ...], tally:
     sweep(place, plain.seen, every, tally)
 
 
-@pytest.mark.injection("FAULT-02")
+@pytest.mark.rule("FAULT-02")
 def test_a_call_before_the_greeting_fails(place: Place, tally: Counter[str]) -> None:
     """Those that make smap who and where it shall be, and the last files that it opens: the table among them."""
     plain = go(place)

@@ -56,7 +56,7 @@ class Interrupted(Fault):
         return (self.mark.injection("error=EINTR", f"{self.mark.occurrence}..{self.mark.occurrence + IN_A_ROW - 1}"),)
 
 
-@pytest.mark.injection("FAULT-03")
+@pytest.mark.rule("FAULT-03")
 @pytest.mark.parametrize("kinds", [CARRIED_ON, OTHERS], ids=["read and write", "fsync, chmod and close"])
 def test_smap_is_interrupted(place: Place, kinds: tuple[str, ...], tally: Counter[str]) -> None:
     plain = go(place)
@@ -111,7 +111,7 @@ def send_with_room(place: Place, body: bytes, trace: Trace, edge: int) -> tuple[
     return reply, traced.calls()
 
 
-@pytest.mark.injection("FAULT-03")
+@pytest.mark.rule("FAULT-03")
 def test_a_short_write_is_carried_on_from(lab: Lab, tally: Counter[str]) -> None:
     body = body_of(40_000)
     with lab.place(disk_bytes=DISK_BYTES) as place:
@@ -144,7 +144,7 @@ def test_a_short_write_is_carried_on_from(lab: Lab, tally: Counter[str]) -> None
 WAITS = ("wait4", "waitid")
 
 
-@pytest.mark.injection("FAULT-03")
+@pytest.mark.rule("FAULT-03")
 def test_copies_are_interrupted(place: Place, tally: Counter[str]) -> None:
     """While they open and read the message, and while they wait for the mailer."""
     snare = Snare(place)

@@ -138,7 +138,7 @@ def meet_all(every: Sequence[Hurt], tally: Counter[str]) -> None:
         expect_all_well(hurt.daemon.place, hurt.daemon.stock.sent, "all that")
 
 
-@pytest.mark.injection("FAULT-02", "FAULT-04")
+@pytest.mark.rule("FAULT-02", "FAULT-04")
 @pytest.mark.parametrize("kinds", [(OPEN, LIST), (LOCK, CLOSE, START)], ids=["look", "lock, fork, exec, close"])
 def test_smapd_outlives_failing_calls(lab: Lab, kinds: tuple[str, ...], tally: Counter[str]) -> None:
     """Those of a scan: on the directory, and on a message."""
@@ -199,7 +199,7 @@ def aims_at_copies(plain: dict[str, list[Mark]], kinds: tuple[str, ...]) -> Iter
                 yield fate, mark
 
 
-@pytest.mark.injection("FAULT-02", "FAULT-04")
+@pytest.mark.rule("FAULT-02", "FAULT-04")
 @pytest.mark.parametrize("kinds", [(OPEN, READ, LOCK, START), (REMOVE, MOVE, LINK, SYNC, CLOSE)], ids=["take", "end"])
 def test_smapd_outlives_copies_with_failing_calls(lab: Lab, kinds: tuple[str, ...], tally: Counter[str]) -> None:
     ends = ("taken", "refused")
