@@ -54,7 +54,7 @@ class Mark:
     occurrence: int
     about: str  # spool, baddir, client, file in spool or baddir, process
 
-    def rule(self, effect: str, when: str = "") -> str:
+    def injection(self, effect: str, when: str = "") -> str:
         """What strace is told: the effect strikes at this call, or `when` else."""
         return f"{self.name}:{effect}:when={when or self.occurrence}"
 

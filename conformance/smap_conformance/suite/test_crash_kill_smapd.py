@@ -140,7 +140,7 @@ def test_copies_are_killed_at_every_call(place: Place, kill: Kill, tally: Counte
     stock = Stock(place, len(where))
     for turn, aims in enumerate(where.values()):
         fate, at = aims[0]
-        rule = plain[fate][at].rule(kill.effect)
+        rule = plain[fate][at].injection(kill.effect)
         copies = caught_copies(place, snare, stock, turn=turn, fates=[fate for fate, _ in aims], rule=rule)
         for fate, at in aims:
             seen = marks(copies[fate].calls, place)
@@ -216,7 +216,7 @@ def test_smapd_is_killed_at_every_call(lab: Lab, kill: Kill, tally: Counter[str]
         with contextlib.ExitStack() as stack:
             daemons = [Daemon(stack.enter_context(lab.place())) for _ in batch]
             for daemon, at in zip(daemons, batch, strict=True):
-                daemon.meet(rule=plain[at].rule(kill.effect))
+                daemon.meet(rule=plain[at].injection(kill.effect))
             for daemon, at in zip(daemons, batch, strict=True):
                 daemon.place.wait("smapd that is to be killed", "its death, or its work done", daemon.is_decided)
                 seen = daemon.end()

@@ -53,7 +53,7 @@ class Interrupted(Fault):
     @property
     def inject(self) -> tuple[str, ...]:
         """The rule for strace."""
-        return (self.mark.rule("error=EINTR", f"{self.mark.occurrence}..{self.mark.occurrence + IN_A_ROW - 1}"),)
+        return (self.mark.injection("error=EINTR", f"{self.mark.occurrence}..{self.mark.occurrence + IN_A_ROW - 1}"),)
 
 
 @pytest.mark.rule("FAULT-03")
@@ -151,7 +151,7 @@ def test_copies_are_interrupted(place: Place, tally: Counter[str]) -> None:
     place.table(smapd={"executable": snare.path})
     plain = marks(caught_copies(place, snare, Stock(place, 1), fates=["taken"])["taken"].calls, place)
     aims = [plain[at] for at in points(plain, frozenset({OPEN, READ}))]
-    rules = [mark.rule("error=EINTR", f"{mark.occurrence}..{mark.occurrence + IN_A_ROW - 1}") for mark in aims]
+    rules = [mark.injection("error=EINTR", f"{mark.occurrence}..{mark.occurrence + IN_A_ROW - 1}") for mark in aims]
     rules += [f"{name}:error=EINTR:when=1..{IN_A_ROW}" for name in WAITS]
     stock = Stock(place, len(rules))
     for turn, rule in enumerate(rules):

@@ -71,10 +71,10 @@ def troubles(mark: Mark) -> list[Trouble]:
     """This call with each errno for good, and with the first of them once."""
     errnos = ERRNOS[mark.kind]
     for_good = [
-        Trouble(mark.rule(f"error={name}", f"{mark.occurrence}+"), AGAIN, f"{name} at {mark} for good")
+        Trouble(mark.injection(f"error={name}", f"{mark.occurrence}+"), AGAIN, f"{name} at {mark} for good")
         for name in errnos
     ]
-    return [Trouble(mark.rule(f"error={errnos[0]}"), 1, f"{errnos[0]} at {mark}"), *for_good]
+    return [Trouble(mark.injection(f"error={errnos[0]}"), 1, f"{errnos[0]} at {mark}"), *for_good]
 
 
 NO_EXEC = [
@@ -111,12 +111,13 @@ class Hurt:
     def judge(self, turn: int) -> bool:
         """Let it be, and look at it; whether it was hurt at all."""
         daemon, trouble = self.daemon, self.every[turn]
+        few = such_that(f"{FAILURES_MAX} at most", lambda number: number <= FAILURES_MAX)
+        expect(f"failing calls of smapd with {trouble.words}", daemon.tap.failures(), few, rule="FAULT-02")
         calls = daemon.tap.off()
         fired = any(call.injected for call in calls)
         expect(f"smapd after {trouble.words}", offspring.alive(daemon.pid), exactly(True), rule="FAULT-04")
-        failures = sum(call.injected or call.name in FORKS for call in calls)
-        few = such_that(f"{FAILURES_MAX} at most", lambda number: number <= FAILURES_MAX)
-        expect(f"failing calls and forks of smapd with {trouble.words}", failures, few, rule="FAULT-02")
+        forks = sum(call.name in FORKS for call in calls)
+        expect(f"forks of smapd with {trouble.words}", forks, few, rule="FAULT-02")
         daemon.place.wait(f"smapd after {trouble.words}", "delivery", lambda: not daemon.stock.is_in_spool(turn))
         return fired
 
