@@ -32,14 +32,14 @@ LISTINGS = frozenset({"getdents", "getdents64"})
 LOOKS = frozenset({"stat", "lstat", "newfstatat", "statx"})
 # What each kind of call is called here
 CREATE, OPEN, LOCK, WRITE, SYNC, MODE, CUT = "create", "open", "lock", "write", "sync", "mode", "cut"
-REMOVE, MOVE, LINK, CLOSE, SEND, RECEIVE, LIST, START = (
-    "remove", "move", "link", "close", "send", "receive", "list", "start",
+REMOVE, MOVE, LINK, CLOSE, SEND, RECEIVE, READ, LIST, START = (
+    "remove", "move", "link", "close", "send", "receive", "read", "list", "start",
 )  # fmt: skip
 CHANGING = frozenset({CREATE, LOCK, WRITE, SYNC, MODE, CUT, REMOVE, MOVE, LINK, CLOSE, SEND, START})
 _BY_PATH = {**dict.fromkeys(REMOVALS, REMOVE), **dict.fromkeys(MOVES, MOVE), **dict.fromkeys(LINKS, LINK)}
 _ON_FILE = {
     **dict.fromkeys(WRITES, WRITE), **dict.fromkeys(SYNCS, SYNC), **dict.fromkeys(MODES, MODE),
-    **dict.fromkeys(CUTS, CUT), **dict.fromkeys(LISTINGS, LIST), "close": CLOSE,
+    **dict.fromkeys(CUTS, CUT), **dict.fromkeys(LISTINGS, LIST), **dict.fromkeys(RECEIPTS, READ), "close": CLOSE,
 }  # fmt: skip
 _LOCKING = ("F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW")
 SAMPLED_ABOVE = 4  # of so many writes in a row to one file, only the first two, the middle and the last are points
@@ -54,7 +54,7 @@ class Mark:
     occurrence: int
     about: str  # spool, baddir, client, file in spool or baddir, process
 
-    def rule(self, effect: str, when: str = "") -> str:
+    def injection(self, effect: str, when: str = "") -> str:
         """What strace is told: the effect strikes at this call, or `when` else."""
         return f"{self.name}:{effect}:when={when or self.occurrence}"
 

@@ -114,7 +114,7 @@ def test_smap_is_killed_at_every_call(place: Place, kill: Kill, tally: Counter[s
         mark = plain.seen[at]
         messages = two_messages(f"kill{number:03d}")
         sent += messages
-        spoken = speak(place, messages, Trace(inject=(mark.rule(kill.effect),)))
+        spoken = speak(place, messages, Trace(inject=(mark.injection(kill.effect),)))
         promised += spoken.promised
         fired = was_killed_there(plain.seen, spoken.seen, at, spoken.status, kill)
         tally["crash points" if fired else "faults not fired"] += 1

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import pytest
 from smap_simulator.mailer import ACCEPTS, PERMFAIL, TEMPFAIL, Behaviour, always
@@ -38,19 +38,20 @@ from smap_conformance.suite.test_crash import kill as end_by_kill
 from smap_conformance.suite.test_crash_kill import judge
 
 FATES: dict[str, Behaviour] = {"taken": ACCEPTS, "refused": PERMFAIL, "put off": TEMPFAIL}
+SETTLE_S = 0.5
 TOGETHER = 8  # so many smapd at a time wait for their next scan
 
 
 class Stock:
-    """Messages of a place, three for each turn, all gathered at once and put into the spool when their turn comes."""
+    """Messages of a place, some for each turn, all gathered at once and put into the spool when their turn comes."""
 
-    def __init__(self, place: Place, turns: int) -> None:
+    def __init__(self, place: Place, turns: int, fates: Collection[str] = tuple(FATES)) -> None:
         self._place = place
         self._aside = place.root / "aside"
         self._aside.mkdir(exist_ok=True)
         number = len(list(self._aside.iterdir()))
-        named = [
-            {fate: a_message(f"m{number + turn:03d}{fate.replace(' ', '')}", 2000) for fate in FATES}
+        named = [  # what is aside already has had its name
+            {fate: a_message(f"m{number + turn:03d}{fate.replace(' ', '')}", 2000) for fate in fates}
             for turn in range(turns)
         ]
         self.sent = [sent for three in named for sent in three.values()]
@@ -72,6 +73,14 @@ class Stock:
         """Take everything out of the spool, as it is."""
         for path in list(self._place.spool.iterdir()):
             path.rename(self._aside / path.name)
+
+    def left(self, turn: int, fate: str) -> bool:
+        """Whether the message still was there when everything was taken out of the spool."""
+        return any((self._aside / name).exists() for name, its in self._turns[turn].items() if its == fate)
+
+    def is_in_spool(self, turn: int) -> bool:
+        """Whether any message of the turn is there."""
+        return any((self._place.spool / name).exists() for name in self._turns[turn])
 
     def put_back(self) -> None:
         """Bring everything that is left back into the spool."""
@@ -131,7 +140,7 @@ def test_copies_are_killed_at_every_call(place: Place, kill: Kill, tally: Counte
     stock = Stock(place, len(where))
     for turn, aims in enumerate(where.values()):
         fate, at = aims[0]
-        rule = plain[fate][at].rule(kill.effect)
+        rule = plain[fate][at].injection(kill.effect)
         copies = caught_copies(place, snare, stock, turn=turn, fates=[fate for fate, _ in aims], rule=rule)
         for fate, at in aims:
             seen = marks(copies[fate].calls, place)
@@ -151,42 +160,45 @@ def test_copies_are_killed_at_every_call(place: Place, kill: Kill, tally: Counte
 
 
 class Daemon:
-    """A smapd that is stopped before it comes upon three messages, and held by strace."""
+    """A smapd that is stopped before it comes upon the messages of a turn, and held by strace."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, turns: int = 1, fates: Collection[str] = tuple(FATES)) -> None:
         self.place = place
-        self.stock = Stock(place, 1)
+        self.stock = Stock(place, turns, fates)
+        self._messages = len(fates)
         with watching(place.spool) as scans:
-            self._smapd = place.start_smapd()
-            place.wait("smapd", "its first scan", lambda: scans.count() and self._smapd.first.poll() is not None)
-        daemons = self._smapd.daemons()
+            smapd = place.start_smapd()
+            place.wait("smapd", "its first scan", scans.count)
+        smapd.outcome(SETTLE_S)  # it scans already; a first process that still is there then is smapd itself
+        daemons = smapd.daemons()
         if len(daemons) != 1:
             not_measured(f"{len(daemons)} processes at work where one smapd was started: none to be aimed at")
         self.pid = daemons[0]
 
-    def meet(self, inject: Sequence[str] = ()) -> None:
+    def meet(self, turn: int = 0, rule: str = "", *, children: bool = False) -> None:
         """Let it find the messages while it is watched."""
+        self._runs = len(self.place.mailer.runs())
         os.kill(self.pid, signal.SIGSTOP)
         self.place.wait("smapd after SIGSTOP", "a halt", lambda: offspring.state(self.pid) == "T")
-        self.stock.put(0)
-        self.tap = Tap(self.place, self.pid, inject)
+        self.stock.put(turn)
+        self.tap = Tap(self.place, self.pid, [rule] if rule else [], children=children)
         os.kill(self.pid, signal.SIGCONT)
 
-    def decided(self) -> bool:
+    def is_decided(self) -> bool:
         """Whether it is dead, or each message has had its mailer."""
-        return not offspring.alive(self.pid) or len(self.place.mailer.runs(finished=True)) >= len(FATES)
+        done = len(self.place.mailer.runs(finished=True)) >= self._runs + self._messages
+        return done or not offspring.alive(self.pid)
 
     def end(self) -> list[Mark]:
         """What it called up to the end of the scan that found the messages."""
         seen = marks(self.tap.off(), self.place)
-        end_by_kill(
-            self.place, [self.pid, *offspring.descendants(self.pid)]
-        )  # `Smapd.kill` would end its neighbours too
+        end_by_kill(self.place, [self.pid, *offspring.descendants(self.pid)])  # `Smapd.kill` would end others' too
         wait_mailers(self.place)
-        starts = [at for at, mark in enumerate(seen) if mark.kind == START and mark.name != "execve"][: len(FATES)]
-        if len(starts) < len(FATES):
+        starts = [at for at, mark in enumerate(seen) if mark.kind == START and mark.name != "execve"]
+        if len(starts) < self._messages:
             return seen
-        return seen[: next((at for at in range(starts[-1], len(seen)) if seen[at].about == "spool"), len(seen))]
+        last = starts[self._messages - 1]
+        return seen[: next((at for at in range(last, len(seen)) if seen[at].about == "spool"), len(seen))]
 
 
 @pytest.mark.rule("CRASH-01", "CRASH-05")
@@ -195,7 +207,7 @@ def test_smapd_is_killed_at_every_call(lab: Lab, kill: Kill, tally: Counter[str]
     with lab.place() as place:
         daemon = Daemon(place)
         daemon.meet()
-        place.wait("smapd", "a finished mailer for each message", daemon.decided)
+        place.wait("smapd", "a finished mailer for each message", daemon.is_decided)
         plain = daemon.end()
     aims = [at for at in points(plain, CHANGING) if plain[at].name != "execve"]
     if not aims:
@@ -204,9 +216,9 @@ def test_smapd_is_killed_at_every_call(lab: Lab, kill: Kill, tally: Counter[str]
         with contextlib.ExitStack() as stack:
             daemons = [Daemon(stack.enter_context(lab.place())) for _ in batch]
             for daemon, at in zip(daemons, batch, strict=True):
-                daemon.meet([plain[at].rule(kill.effect)])
+                daemon.meet(rule=plain[at].injection(kill.effect))
             for daemon, at in zip(daemons, batch, strict=True):
-                daemon.place.wait("smapd that is to be killed", "its death, or its work done", daemon.decided)
+                daemon.place.wait("smapd that is to be killed", "its death, or its work done", daemon.is_decided)
                 seen = daemon.end()
                 fired = was_killed_there(plain, seen, at, daemon.tap.status(), kill)
                 tally["crash points" if fired else "faults not fired"] += 1
