@@ -16,13 +16,18 @@ import pytest
 class Miss(AssertionError):  # noqa: N818 - it is no error of ours
     """A rule not kept: the target's doing, never the harness's."""
 
-    def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None) -> None:
+    def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None, fault: str = "") -> None:
         super().__init__(f"{what}: expected {acceptable}; got {actual}")
         self.what, self.acceptable, self.actual, self.rule = what, acceptable, actual, rule
+        self.fault = fault  # what was done to the target's world, for the failure's own line
 
 
 class Overdue(Miss):
     """A miss because something did not come within its bound."""
+
+
+class Misdeclared(Miss):
+    """A choice that the target's manifest declares otherwise: one of them is wrong, whatever the rule's level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smap_conformance import offspring, spool
+from smap_conformance.expect import miss
 from smap_conformance.lab import Lab
 from smap_conformance.mailer import Run
-from smap_conformance.patience import WAIT_S
 from smap_conformance.place import Place, Smapd
 from smap_conformance.remnant import BADDIR, SPOOL, Disguise, Left, Remnant, number_in
 from smap_conformance.scans import watching
 
 SCANS = 3  # smapd is started afterwards, so the first two of these looks are whole scans
-EACH_S = 1.0  # what a busy machine may take for one delivery, on top of the bound for an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def recover(lab: Lab, remnants: Sequence[Remnant], made: Sequence[str]) -> dict[
     disguises = [Disguise.of(remnant, number, made) for number, remnant in enumerate(remnants, 1)]
     with lab.place() as place:
         laid = [lay(place, *each) for each in zip(remnants, disguises, strict=True)]
-        scanned(place, sum(remnant.marked for remnant in remnants))
+        scanned(place, len(remnants))
         return outcomes(place, laid)
 
 
@@ -107,28 +106,34 @@ def own(path: Path, uid: int, gid: int) -> None:
         os.chown(path, uid, gid)
 
 
-def scanned(place: Place, deliveries: int) -> None:
+def scanned(place: Place, laid: int) -> None:
     """Start smapd, and come back when it has scanned the spool, surely twice, and nothing moves any more."""
     with watching(place.spool) as scans:
         smapd = place.start_smapd()
-        place.wait(
-            "smapd after a crash", f"{SCANS} scans of the spool directory", lambda: scans.count() >= SCANS,
-            WAIT_S + deliveries * EACH_S,
-        )  # fmt: skip
-
-    over(place, smapd, deliveries)
+        steadily(place, f"{SCANS} scans of the spool directory", lambda: scans.count() >= SCANS, laid)
+    over(place, smapd, laid)
 
 
 def over(place: Place, smapd: Smapd, deliveries: int) -> None:
     """Wait until smapd has no delivery under way, and end it."""
 
     def is_idle() -> bool:
-        daemons = smapd.daemons()
-        below = [pid for daemon in daemons for pid in offspring.descendants(daemon)]
-        return len(daemons) == 1 and not any(map(offspring.alive, below))
+        below = [pid for daemon in smapd.daemons() for pid in offspring.descendants(daemon)]
+        return not any(map(offspring.alive, below))
 
-    place.wait("smapd", "an end of its deliveries", is_idle, WAIT_S + deliveries * EACH_S)
+    steadily(place, "an end of its deliveries", is_idle, deliveries)
     smapd.kill()
+
+
+def steadily(place: Place, acceptable: str, ready: Callable[[], bool], deliveries: int) -> None:
+    """Wait for smapd, as long as it goes on delivering; but not for ever: it has so many deliveries to make."""
+    record = place.mailer.directory / "record"
+    for _ in range(2 * deliveries + 2):
+        before = sum(1 for _ in record.iterdir())
+        place.wait("smapd", acceptable, lambda: ready() or sum(1 for _ in record.iterdir()) > before)  # noqa: B023
+        if ready():
+            return
+    miss("smapd", f"{acceptable}, for {deliveries} files at the most", f"{len(place.mailer.runs())} runs of the mailer")
 
 
 # Looking

@@ -177,6 +177,10 @@ class Place:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
 
+    def command(self, words: tuple[str, ...]) -> list[str]:
+        """A command of the target's, as it is started here: `place.command(place.target.smap)`."""
+        return self.target.command(words, {"{netperm}": str(self.root / "netperm-table"), "{spool}": str(self.spool)})
+
     # smap
 
     def _start(
@@ -227,7 +231,7 @@ class Place:
         watched = trace or self.shape.trace
 
         def start(**descriptors: Any) -> subprocess.Popen[bytes]:
-            return self._start("smap", self.target.smap, watched, **descriptors)
+            return self._start("smap", self.command(self.target.smap), watched, **descriptors)
 
         connection, smap = self._inetd.connect(start, receive_bytes=receive_bytes)
         session = Session(connection, self._patience, smap)
@@ -291,7 +295,9 @@ class Place:
         before = frozenset(offspring.children(os.getpid()))
         reading, writing = os.pipe()
         try:
-            first = self._start("smapd", self.target.smapd, trace or self.shape.trace, stdout=writing, stderr=writing)
+            first = self._start(
+                "smapd", self.command(self.target.smapd), trace or self.shape.trace, stdout=writing, stderr=writing
+            )
         except BaseException:
             os.close(reading)
             raise

@@ -122,8 +122,11 @@ class Survey:
 
     def example(self, found: Broken, outcomes: Mapping[str, Outcome], replay: str) -> Counterexample:
         """The story of it, for a person."""
-        recovery = recovered(self.history, self.state(found.id), outcomes)
-        return Counterexample.of(self.history, found.id, (found.violation,), recovery=recovery, replay=replay)
+        state = self.state(found.id)
+        recovery = recovered(self.history, state, outcomes)
+        told = Counterexample.of(self.history, found.id, (found.violation,), recovery=recovery, replay=replay)
+        left_alone = () if not state.remnants else ("smapd looks at it at every scan, and leaves it alone",)
+        return told if told.recovery else replace(told, recovery=left_alone)
 
 
 def rule_of(violation: Violation, model: str, *, again: bool = False) -> str:

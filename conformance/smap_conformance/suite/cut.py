@@ -200,14 +200,19 @@ class Trial:
         return found
 
     def judge(self, rules: Sequence[str]) -> None:
-        """Miss for each rule that is broken, in this order, told as counterexamples; the history is an artefact."""
-        found = [each for each in self.confirmed() if each.rule in rules]
+        """Miss for each rule that is broken, in this order, told as counterexamples; the history is an artefact.
+
+        The scene is the disk that the crash left, by the first of them.
+        """
+        found = sorted((it for it in self.confirmed() if it.rule in rules), key=lambda it: rules.index(it.rule))
         if not found:
             return
         with self._lab.place() as place:
+            for remnant in self.survey.state(found[0].id).remnants:
+                lay(place, remnant, Disguise(0, {}))
             place.exhibits[HISTORY] = happening.dump(self.survey.history)
             misses, told = [], []
-            for each in sorted(found, key=lambda broken: rules.index(broken.rule)):
+            for each in found:
                 example = self.survey.example(each, self.outcomes, f"smaplab replay {each.id} --history {HISTORY}")
                 told.append(example.plain())
                 place.exhibits.setdefault("counterexample.json", example.json())  # the worst one is drawn
