@@ -83,11 +83,13 @@ def rules_of_cases() -> dict[str, set[str]]:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 case = f"{path.stem.removeprefix('test_')}::{node.name}"
-                found[case] = {rule for decorator in node.decorator_list for rule in marked(decorator, lists)}
+                used = [name.id for name in ast.walk(node) if isinstance(name, ast.Name) and name.id in lists]
+                marks = [*node.decorator_list, *(mark for name in used for mark in ast.walk(lists[name]))]
+                found[case] = {rule for mark in marks for rule in marked(mark, lists)}
     return found
 
 
-def marked(decorator: ast.expr, lists: dict[str, ast.expr]) -> list[str]:
+def marked(decorator: ast.AST, lists: dict[str, ast.expr]) -> list[str]:
     """The rules of a `rule` mark, those of a named tuple included."""
     if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.rule"):
         return []
