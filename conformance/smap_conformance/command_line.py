@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,28 +17,30 @@ from smap_conformance.target import REFERENCE
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a user can choose about a run, apart from where it goes."""
+    """What a user can choose about a run, apart from where it goes. Neither target nor smap: the reference."""
 
+    target: str | None = None
     smap: str | None = None
     smapd: str | None = None
     level: str = "all"
     only: str = ""
     cases: tuple[str, ...] = ()
     user: str | None = None
-    timeout_scale: float = 1.0
+    timeout_scale: float | None = None
     isolate: bool = True
 
     def as_pytest_options(self) -> list[str]:
         """For the plugin."""
-        chosen = (
-            ["--smap", self.smap, "--smapd", self.smapd] if self.smap and self.smapd else ["--smap-target", REFERENCE]
-        )
+        chosen = self._pair() or ["--smap-target", self.target or REFERENCE]
         return [*chosen, "--smap-level", self.level, *self._others("--smap-")]
 
     def as_run_options(self) -> list[str]:
         """For `smaplab run`."""
-        chosen = ["--smap", self.smap, "--smapd", self.smapd] if self.smap and self.smapd else []
+        chosen = ["--target", self.target] if self.target else self._pair()
         return [*chosen, *(["--level", self.level] if self.level != "all" else []), *self._others("--")]
+
+    def _pair(self) -> list[str]:
+        return ["--smap", self.smap, "--smapd", self.smapd] if self.smap and self.smapd else []
 
     def _others(self, prefix: str) -> list[str]:
         options = [f"{prefix}only", self.only] if self.only else []
@@ -46,7 +48,7 @@ class Choices:
             options += [f"{prefix}case", case]
         if self.user:
             options += [f"{prefix}user", self.user]
-        if self.timeout_scale != 1.0:
+        if self.timeout_scale is not None:
             options += [f"{prefix}timeout-scale", f"{self.timeout_scale:g}"]
         return options if self.isolate else [*options, f"{prefix}no-isolation"]
 
@@ -69,17 +71,26 @@ def smaplab_words() -> list[str]:
     return ["smaplab"] if found and Path(found) == beside else [str(beside)]
 
 
-def again_line(config: pytest.Config, case: str) -> str:
-    """The line that runs one case again, to be pasted into a shell."""
-    smap, smapd = config.getoption("smap_program"), config.getoption("smapd_program")
-    choices = Choices(
-        smap=os.path.abspath(smap) if smap else None,  # noqa: PTH100 - not resolved: a link may be the point
-        smapd=os.path.abspath(smapd) if smapd else None,  # noqa: PTH100
-        cases=(case,),
+def same_target(config: pytest.Config) -> Choices:
+    """The choices of a session's user, but for rules and cases, good in whatever directory they are used again."""
+
+    def whole(name: str) -> str | None:
+        path = config.getoption(name)
+        return os.path.abspath(path) if path else None  # noqa: PTH100 - not resolved: a link may be the point
+
+    return Choices(
+        target=None if config.getoption("smap_target") == REFERENCE else whole("smap_target"),
+        smap=whole("smap_program"),
+        smapd=whole("smapd_program"),
         user=config.getoption("smap_user"),
         timeout_scale=config.getoption("smap_timeout_scale"),
         isolate=not config.getoption("smap_no_isolation"),
     )
+
+
+def again_line(config: pytest.Config, case: str) -> str:
+    """The line that runs one case again, to be pasted into a shell."""
+    choices = replace(same_target(config), cases=(case,))
     return joined([*smaplab_words(), "run", *choices.as_run_options()])
 
 

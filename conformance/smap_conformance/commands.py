@@ -15,19 +15,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smap_conformance import catalogue, results, running, simulating, target, terminal
+from smap_conformance import afterwards, catalogue, manifest, results, running, simulating, target, terminal
 from smap_conformance import doctor as doctoring
 from smap_conformance.catalogue import Level
 from smap_conformance.command_line import Choices, joined, pytest_line
+from smap_conformance.report import command as report_command
 from smap_conformance.users import user_for_targets
 
 USAGE, HARNESS_FAILED = 2, 3
 PYTEST_USAGE = 4
 TARGET_OPTIONS = (
-    click.option("--smap", metavar="PATH", help="The smap to judge (default: the reference)."),
-    click.option("--smapd", metavar="PATH", help="The smapd to judge."),
+    click.option("--target", metavar="FILE", help="The manifest of the implementation to judge: target.toml."),
+    click.option("--smap", metavar="PATH", help="Or a smap without a manifest (neither: the reference)."),
+    click.option("--smapd", metavar="PATH", help="And its smapd."),
     click.option("--user", metavar="NAME", help="As root: run the target as this user (default: nobody)."),
-    click.option("--timeout-scale", metavar="X", type=float, default=1.0, help="Multiply every bound by X."),
+    click.option("--timeout-scale", metavar="X", type=float, help="Multiply every bound by X."),
     click.option("--no-isolation", is_flag=True, help="Use no namespaces even where they work."),
 )
 
@@ -110,25 +112,35 @@ def judge(choices: Choices, workers: str | None, report: Path | None, svg: Path 
 
 
 def checked(choices: Choices) -> target.Target | None:
-    """The target made up from two paths, or None for the reference. Status 2 for choices that make no sense."""
+    """The target, or None for the reference. Status 2 for choices that make no sense.
+
+    What a manifest still has to build is looked for when it has been built.
+    """
+    if choices.target and (choices.smap or choices.smapd):
+        raise fail("--target and --smap/--smapd exclude each other: a manifest names both programs")
     if bool(choices.smap) != bool(choices.smapd):
         raise fail("--smap and --smapd go together: one without the other is no pair")
-    if not choices.timeout_scale > 0:
+    if choices.timeout_scale is not None and not choices.timeout_scale > 0:
         raise fail("--timeout-scale wants a number above 0")
     try:
         catalogue.matching(catalogue.rules(), choices.only)
         user_for_targets(choices.user)
-        return target.from_paths(choices.smap, choices.smapd) if choices.smap and choices.smapd else None
+        if choices.smap and choices.smapd:
+            return target.from_paths(choices.smap, choices.smapd)
+        chosen = manifest.read(Path(choices.target)) if choices.target else None
+        if chosen is not None and not chosen.build:
+            manifest.check_programs(chosen)
     except catalogue.CatalogueError as error:
         raise fail(f"--only: {error}") from None
     except (LookupError, target.TargetError) as error:
         raise fail(str(error.args[0])) from None
+    return chosen
 
 
-def announce(made_up: target.Target | None) -> None:
+def announce(chosen: target.Target | None) -> None:
     """Show what was made up."""
-    if made_up is not None:
-        click.echo(f"the target, as a manifest:\n{made_up.describe()}\n")
+    if chosen is not None and chosen.made_up:
+        click.echo(f"# the target, as a manifest: keep it as target.toml, and give --target\n{manifest.text(chosen)}\n")
 
 
 def directory_for(report: Path | None) -> Path:
@@ -157,12 +169,12 @@ def read_results(directory: Path, status: int, said: str) -> results.Run:
     if (directory / "results.json").exists():
         return results.read(directory)
     lines = [line for line in said.splitlines() if line.strip()]
-    complaints = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    if status == PYTEST_USAGE and complaints:
+    complained = said.find("ERROR: ")
+    if status == PYTEST_USAGE and complained >= 0:
         with contextlib.suppress(OSError):
             (directory / "pytest.txt").unlink()
             directory.rmdir()
-        raise UnfinishedError(USAGE, complaints[0])
+        raise UnfinishedError(USAGE, said[complained:].removeprefix("ERROR: ").strip())
     told = "\n".join(lines[-30:])
     raise UnfinishedError(
         HARNESS_FAILED,
@@ -221,5 +233,5 @@ def doctor() -> None:
         raise fail(str(error.args[0])) from None
 
 
-for command in simulating.COMMANDS:
+for command in (*simulating.COMMANDS, *afterwards.COMMANDS, report_command.report):
     smaplab.add_command(command)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smap_conformance import catalogue, results, sandbox, target
-from smap_conformance.command_line import again_line
+from smap_conformance import catalogue, machine, manifest, report, results, sandbox, target
+from smap_conformance.command_line import again_line, same_target
 from smap_conformance.expect import Miss, Overdue
-from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, rules_of
+from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, mode_of, rules_of
 from smap_conformance.lab import Lab, Settings
 from smap_conformance.sanity import deliver_one
 from smap_conformance.users import user_for_targets
@@ -21,6 +22,8 @@ from smap_conformance.verdict import CaseResult, Verdict
 
 SUITE = Path(__file__).with_name("suite")
 RESULT, FIRST_SANITY, LAST_SANITY = "smap_result", "smap_first_sanity", "smap_last_sanity"
+MEANS = "smap_means"
+MODES = ("nowait", "wait")
 LEVELS = {"must": {"MUST"}, "should": {"MUST", "SHOULD"}, "all": {"MUST", "SHOULD", "INFO"}}
 FINISHED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 # Where the first delivery can fail so that nothing more can be learned of this smap.
@@ -29,29 +32,41 @@ NO_DIALOGUE = ("starting smap", "greeting", "waiting for smap", "sending to smap
 
 def for_session(config: pytest.Config) -> Conductor:
     """The conductor that the options ask for. pytest.UsageError with one line when they make no sense."""
+    worker = hasattr(config, "workerinput")
+    scale = config.getoption("smap_timeout_scale")
+    if scale is not None and not scale > 0:
+        raise pytest.UsageError("--smap-timeout-scale wants a number above 0")
+    isolate = not config.getoption("smap_no_isolation")
+    try:
+        catalogue.matching(catalogue.rules(), config.getoption("smap_only"))
+        user = user_for_targets(config.getoption("smap_user"))
+        chosen = _chosen(config)
+        scale = scale or (chosen.timeout_scale if chosen else 1.0)
+        if chosen is not None and chosen.manifest is not None:
+            if not worker:
+                manifest.build(chosen, scale)
+            manifest.check_programs(chosen)
+    except (LookupError, target.TargetError, catalogue.CatalogueError) as error:
+        raise pytest.UsageError(str(error.args[0])) from None
+    settings = Settings(chosen, user, scale, isolate)
+    if not sandbox.may_divide(isolate) and (complaint := settings.out_of_reach()):
+        raise pytest.UsageError(complaint)
+    if not worker and getattr(config.option, "numprocesses", None) and isolate:
+        sandbox.prepare_for_workers()
+    return Conductor(config, settings, worker)
+
+
+def _chosen(config: pytest.Config) -> target.Target | None:
+    """The target that the options name; None for the reference."""
     smap, smapd = config.getoption("smap_program"), config.getoption("smapd_program")
     named = config.getoption("smap_target")
     if named and (smap or smapd):
         raise pytest.UsageError("--smap-target and --smap/--smapd exclude each other")
     if bool(smap) != bool(smapd):
         raise pytest.UsageError("--smap and --smapd go together: one without the other is no pair")
-    if named and named != target.REFERENCE:
-        raise pytest.UsageError(f"--smap-target {named}: only `reference` is known; use --smap and --smapd")
-    if not config.getoption("smap_timeout_scale") > 0:
-        raise pytest.UsageError("--smap-timeout-scale wants a number above 0")
-    rules = catalogue.rules()
-    try:
-        user = user_for_targets(config.getoption("smap_user"))
-        chosen = target.from_paths(smap, smapd) if smap else None
-        catalogue.matching(rules, config.getoption("smap_only"))
-    except (LookupError, target.TargetError, catalogue.CatalogueError) as error:
-        raise pytest.UsageError(str(error.args[0])) from None
-    isolate = not config.getoption("smap_no_isolation")
-    settings = Settings(chosen, user, config.getoption("smap_timeout_scale"), isolate)
-    worker = hasattr(config, "workerinput")
-    if not worker and getattr(config.option, "numprocesses", None) and isolate:
-        sandbox.prepare_for_workers()
-    return Conductor(config, settings, worker)
+    if smap:
+        return target.from_paths(smap, smapd)
+    return None if named == target.REFERENCE else manifest.read(Path(named))
 
 
 class Conductor:
@@ -63,6 +78,8 @@ class Conductor:
         self.results: list[CaseResult] = []
         self.first_sanity: list[str] = []
         self.harness_errors: list[str] = []
+        self._means: dict[str, Any] = {}
+        self._started = datetime.now(UTC)
         self._lab: Lab | None = None
         self._events = None
         if (descriptor := os.environ.get("SMAPLAB_EVENTS")) and not worker:
@@ -110,6 +127,8 @@ class Conductor:
         named = self.config.getoption("smap_case")
         asked = set(self.asked())
         chosen = [c for c in cases if asked.intersection(rules_of(c)) and (not named or case_of(c) in named)]
+        modes = self.settings.target.modes if self.settings.target else MODES
+        chosen = [case for case in chosen if mode_of(case) in (None, *modes)]
         if dropped := [case for case in cases if case not in chosen]:
             self.config.hook.pytest_deselected(items=dropped)
         items[:] = sorted(chosen, key=lambda case: not case.get_closest_marker("sanity"))
@@ -144,8 +163,8 @@ class Conductor:
             return
         if _cannot_tell(lab):
             pytest.skip(
-                "no mail gets through, and without a mount namespace netperm-table can be given only by the "
-                f"environment variable {lab.target.netperm_environment}: {sandbox.ALLOW_NAMESPACES}"
+                "no mail gets through, and without a mount namespace there is no table at its compiled-in path"
+                f"{_tried(lab.target)}: {sandbox.ALLOW_NAMESPACES}"
             )
         if missed.what in NO_DIALOGUE and not item.get_closest_marker("sanity"):
             pytest.skip(f"no dialogue with this smap at all: {missed}")
@@ -169,18 +188,21 @@ class Conductor:
             raised=call.excinfo.value if call.excinfo else None,
             text=str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr),
             notes=getattr(item, "smap_notes", {}),
+            choices=getattr(item, "smap_choices", {}),
+            seconds=report.duration,
             tally=getattr(item, "smap_tally", {}),
             scene=self._lab.scene() if self._lab and report.failed else {},
             work=str(self._lab.sandbox.work) if self._lab else "",
         )
         if self._lab is not None and isinstance(fault_of_the_target(finished.raised), Overdue):
             self._lab.patience.overdue += 1
-        result = judge(self.catalogue, finished, again_line(self.config, finished.case))
+        known = self.settings.target.known if self.settings.target else ()
+        result = judge(self.catalogue, finished, again_line(self.config, finished.case), known)
         heaviest = result.heaviest
         if report.failed and heaviest is not Verdict.HARNESS_ERROR:
             report.longrepr = result.detail
             if heaviest is not Verdict.FAIL:
-                report.outcome = "passed"  # a SHOULD that was missed: reported, still conformant
+                report.outcome = "passed"  # a SHOULD that was missed, or a known deviation: reported, no failure
         report.user_properties.append((RESULT, json.dumps(result.as_json())))
         return report
 
@@ -192,9 +214,9 @@ class Conductor:
             self._tell("case", case=result.case, letter=result.heaviest.letter)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """A missed SHOULD has a letter of its own in pytest's line."""
+        """A missed SHOULD and a known deviation have letters of their own in pytest's line."""
         result = _result_of(report) if report.when == "call" and report.passed else None
-        if result is None or result.heaviest is not Verdict.SHOULD_MISSED:
+        if result is None or result.heaviest not in (Verdict.SHOULD_MISSED, Verdict.KNOWN):
             return None
         return result.heaviest.value, result.heaviest.letter, result.heaviest.value.upper()
 
@@ -212,6 +234,7 @@ class Conductor:
         last: Miss | None = None
         if self._lab is not None:
             try:
+                self._means = machine.means(self._lab.sandbox.means)
                 first = None if _cannot_tell(self._lab) else self._lab.sanity_miss
                 if self._lab.sanity_done and self._lab.sanity_miss is None and not session.shouldstop:
                     last = self._lab.try_delivery(deliver_one)
@@ -219,9 +242,16 @@ class Conductor:
                 self._lab.close()
                 self._lab = None
         if self.worker:
-            self.config.workeroutput |= {FIRST_SANITY: str(first or ""), LAST_SANITY: str(last or "")}  # type: ignore[attr-defined]
-        else:
-            self._hear(str(first or ""), str(last or ""))
+            self.config.workeroutput |= {  # type: ignore[attr-defined]
+                FIRST_SANITY: str(first or ""),
+                LAST_SANITY: str(last or ""),
+                MEANS: self._means,
+            }
+            return
+        self._hear(str(first or ""), str(last or ""))
+        if session.exitstatus in FINISHED:  # pytest's own status says the same as `smaplab run`
+            status = self.run().conclusion(self.catalogue).status
+            session.exitstatus = max(status, int(session.exitstatus == pytest.ExitCode.TESTS_FAILED))
 
     def _hear(self, first: str, last: str) -> None:
         self.first_sanity += [first] if first else []
@@ -234,22 +264,45 @@ class Conductor:
         if output is None:
             self.harness_errors.append(f"a worker died: {error}")
         else:
+            self._means = output.get(MEANS) or self._means
             self._hear(output.get(FIRST_SANITY, ""), output.get(LAST_SANITY, ""))
+
+    def run(self) -> results.Run:
+        """Everything that is known of this session."""
+        chosen = self.settings.target
+        about = results.About(
+            version=chosen.version if chosen else "",
+            language=chosen.language if chosen else "Python",
+            level=self.config.getoption("smap_level"),
+            only=self.config.getoption("smap_only"),
+            options=tuple(same_target(self.config).as_run_options()),
+            declared=chosen.declared.as_json() if chosen else {},
+            environment=machine.environment(self.settings, self._means, getattr(self.config.option, "tx", None)),
+            started=self._started.isoformat(timespec="seconds"),
+            seconds=round((datetime.now(UTC) - self._started).total_seconds(), 3),
+        )
+        return results.Run(
+            target=chosen.name if chosen else target.REFERENCE,
+            cases=tuple(self.results),
+            first_sanity=tuple(self.first_sanity),
+            harness_errors=tuple(self.harness_errors),
+            asked=tuple(self.asked()) if not self.config.getoption("smap_case") else (),
+            known=chosen.known if chosen else (),
+            about=about,
+        )
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """The plain table, the last line, and results.json (unless the session came to no end)."""
         if self.worker or exitstatus not in FINISHED:
             return
-        name = self.settings.target.name if self.settings.target else target.REFERENCE
-        asked = tuple(self.asked()) if not self.config.getoption("smap_case") else ()
-        run = results.Run(name, tuple(self.results), tuple(self.first_sanity), tuple(self.harness_errors), asked)
+        run = self.run()
         terminalreporter.section("smap conformance")
         for line in results.plain_table(run, self.catalogue):
             terminalreporter.write_line(line)
         terminalreporter.write_line(run.conclusion(self.catalogue).line)
         if directory := self.config.getoption("smap_report"):
-            results.write(run, self.catalogue, Path(directory))
+            report.write(run, self.catalogue, Path(directory))
 
     def pytest_unconfigure(self) -> None:
         """An interrupted session leaves nothing behind either."""
@@ -262,7 +315,13 @@ class Conductor:
 
 def _cannot_tell(lab: Lab) -> bool:
     """Whether no mail gets through for want of a table, perhaps."""
-    return lab.sanity_miss is not None and lab.target.made_up and not lab.sandbox.means.compiled_in_table
+    told = lab.target.says_where_the_table_is() or lab.sandbox.means.compiled_in_table
+    return lab.sanity_miss is not None and not told
+
+
+def _tried(chosen: target.Target) -> str:
+    variable = chosen.netperm_environment
+    return f" ({variable} in the environment was tried and did not help)" if variable else ""
 
 
 def _of_the_suite(item: pytest.Item) -> bool:

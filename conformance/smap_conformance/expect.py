@@ -6,7 +6,7 @@ acceptable outcomes, the actual one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,13 +16,18 @@ import pytest
 class Miss(AssertionError):  # noqa: N818 - it is no error of ours
     """A rule not kept: the target's doing, never the harness's."""
 
-    def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None) -> None:
+    def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None, fault: str = "") -> None:
         super().__init__(f"{what}: expected {acceptable}; got {actual}")
         self.what, self.acceptable, self.actual, self.rule = what, acceptable, actual, rule
+        self.fault = fault  # what was done to the target's world, for the failure's own line
 
 
 class Overdue(Miss):
     """A miss because something did not come within its bound."""
+
+
+class Misdeclared(Miss):
+    """A choice that the target's manifest declares otherwise: one of them is wrong, whatever the rule's level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,14 @@ def expect(what: str, actual: object, acceptable: Acceptable, *, rule: str | Non
 def miss(what: str, acceptable: str, actual: object, *, rule: str | None = None) -> NoReturn:
     """The same for a condition that the case has worked out itself."""
     raise Miss(what, acceptable, actual if isinstance(actual, str) else shown(actual), rule)
+
+
+def missed(misses: Sequence[Miss]) -> None:
+    """Raise what was found, where anything was: each blames its own rule, and the text is the first one's."""
+    if len(misses) == 1:
+        raise misses[0]
+    if misses:
+        raise ExceptionGroup(f"{len(misses)} rules are not kept", list(misses))
 
 
 def not_measured(reason: str) -> NoReturn:

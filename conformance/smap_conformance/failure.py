@@ -1,33 +1,82 @@
-"""The text of a failure: rule, why, what was sent, what would have been right, what came, how to see it again."""
+"""A failure: rule, why, what was sent, what would have been right, what came, how to see it again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from smap_conformance.catalogue import Rule
-from smap_conformance.expect import Miss
+from smap_conformance.expect import Misdeclared, Miss
 
 SECTION_LINES_MAX = 60
 SHORT_BYTES = 40
+FOR_MACHINES = (".json", ".jsonl")  # artefacts that nobody reads line by line
 
 
-def text(rules: Iterable[Rule], case: str, error: AssertionError, scene: Mapping[str, str], again: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failing case found, in parts. Where a plain assertion failed, only `actual` has text."""
+
+    rules: tuple[str, ...]  # those of the case's rules that it is about
+    looked_at: str
+    acceptable: str
+    actual: str
+    fault: str = ""  # what was done to the target's world, where something was
+    misdeclared: bool = False  # it is the manifest that is at odds with the target: nothing to be known, but mended
+    again: str = ""  # the line for a shell that runs the case once more
+
+    @property
+    def outcome(self) -> str:
+        """What was expected, and what came."""
+        return f"expected {self.acceptable}; got {self.actual}" if self.acceptable else self.actual
+
+    @property
+    def searched(self) -> str:
+        """The text in which the `match` of a known deviation is looked for."""
+        looked_at = f"{self.looked_at}: " if self.looked_at else ""
+        return f"{looked_at}{self.outcome}" + (f"\n{self.fault}" if self.fault else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "rules": list(self.rules)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Failure:
+        """The inverse."""
+        return cls(**{**value, "rules": tuple(value["rules"])})
+
+
+def of(error: AssertionError, rules: Iterable[str], again: str) -> Failure:
+    """The parts of what a case raised."""
+    if isinstance(error, Miss):
+        misdeclared = isinstance(error, Misdeclared)
+        return Failure(tuple(rules), error.what, error.acceptable, error.actual, error.fault, misdeclared, again)
+    return Failure(tuple(rules), "", "", f"the case's assertion failed: {error}", again=again)
+
+
+def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[str], scene: Mapping[str, str]) -> str:
     """Everything about a failure, the most important first; sections begin with `--- name`."""
     lines = []
     for rule in rules:
         lines += [f"{rule.level.value} {rule.id}: {rule.sentence}", f"source: {rule.source}", f"why: {rule.why}"]
     lines.append(f"case: {case}")
-    if isinstance(error, Miss):
-        lines += [f"looked at:  {error.what}", f"acceptable: {error.acceptable}", f"actual:     {error.actual}"]
-    else:
-        lines.append(f"actual:     the case's assertion failed: {error}")
+    if failure.fault:
+        lines.append(f"fault: {failure.fault}")
+    if failure.acceptable:
+        lines += [f"looked at:  {failure.looked_at}", f"acceptable: {failure.acceptable}"]
+    lines += [f"actual:     {failure.actual}", *remarks]
     for name, section in scene.items():
+        if "." in name:
+            continue  # a file for programs, such as a history: it goes into the case's folder and nowhere else
         content = section.splitlines()
-        if len(content) == 1 and len(section) < SHORT_BYTES:
+        if name.endswith(FOR_MACHINES):
+            lines += ["", f"--- {name}: {len(content)} lines, in the case's folder"]
+        elif len(content) == 1 and len(section) < SHORT_BYTES:
             lines += ["", f"--- {name}: {section.strip()}"]
         else:
             lines += ["", f"--- {name}", *shortened(content, SECTION_LINES_MAX)]
-    return "\n".join([*lines, "", f"again: {again}"])
+    return "\n".join([*lines, "", f"again: {failure.again}"])
 
 
 def shortened(lines: list[str], lines_max: int) -> list[str]:

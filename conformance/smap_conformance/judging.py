@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from smap_conformance import failure
 from smap_conformance.catalogue import Rule
-from smap_conformance.expect import Miss
+from smap_conformance.expect import Misdeclared, Miss
+from smap_conformance.failure import Failure
+from smap_conformance.known import Known, verdicts_with
 from smap_conformance.verdict import CaseResult, Verdict, of_miss, of_pass
-
-CAME_TO_AN_END_BEFORE = "the case ended at another of its rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Finished:
     notes: Mapping[str, str] = field(default_factory=dict)
     tally: Mapping[str, int] = field(default_factory=dict)  # what it counted, passed or not
     scene: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)  # what it saw of choices that a manifest may declare
+    seconds: float = 0.0
     work: str = ""  # the sandbox's work directory, another one at each run: written as $WORK
 
 
@@ -39,6 +41,13 @@ def rules_of(item: pytest.Item) -> list[str]:
 def case_of(item: pytest.Item) -> str:
     """A case's own name: file, function and parameters, the same from a clone and from a wheel."""
     return f"{item.path.stem.removeprefix('test_')}::{item.name}"
+
+
+def mode_of(item: pytest.Item) -> str | None:
+    """The mode of inetd that a case is about, by its parameter `mode`: nowait, wait, or None for any."""
+    callspec = getattr(item, "callspec", None)
+    mode = callspec.params.get("mode") if callspec else None
+    return mode if mode in ("nowait", "wait") else None
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -57,12 +66,19 @@ def fault_of_the_target(error: BaseException | None) -> AssertionError | None:
     return assertions[0] if found and len(assertions) == len(found) else None
 
 
-def judge(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseResult:
+def blamed_rules(error: BaseException | None, ids: Sequence[str]) -> list[str]:
+    """The rules that the misses name, of several raised together too; all, where one of them names none."""
+    named = [one.rule if isinstance(one, Miss) else None for one in leaves(error)] if error is not None else []
+    return [name for name in ids if name in named] if named and all(name in ids for name in named) else list(ids)
+
+
+def judge(rules: Mapping[str, Rule], finished: Finished, again: str, known: Sequence[Known] = ()) -> CaseResult:
     """What one finished case says about each of its rules. `again` is the command that runs it once more."""
-    return replace(_judged(rules, finished, again), tally=dict(finished.tally))
+    judged = _judged(rules, finished, again, known)
+    return replace(judged, tally=dict(finished.tally), choices=dict(finished.choices), seconds=finished.seconds)
 
 
-def _judged(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseResult:
+def _judged(rules: Mapping[str, Rule], finished: Finished, again: str, known: Sequence[Known]) -> CaseResult:
 
     def neutral(text: str) -> str:
         return text.replace(finished.work, "$WORK") if finished.work else text
@@ -77,8 +93,27 @@ def _judged(rules: Mapping[str, Rule], finished: Finished, again: str) -> CaseRe
     if missed is None:
         line = f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0]
         return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, finished.text, notes, scene)
-    blamed = [missed.rule] if isinstance(missed, Miss) and missed.rule in ids else list(ids)
-    verdicts = {name: of_miss(rules[name]) if name in blamed else Verdict.NOT_MEASURED for name in ids}
-    line = str(missed).splitlines()[0] if str(missed) else "an assertion failed"
-    detail = failure.text([rules[name] for name in blamed], case, missed, scene, again)
-    return CaseResult(case, verdicts, neutral(line), neutral(detail), notes, scene)
+    blamed = blamed_rules(finished.raised, ids)
+    weighed = {name: Verdict.FAIL if isinstance(missed, Misdeclared) else of_miss(rules[name]) for name in blamed}
+    verdicts = {name: weighed.get(name, Verdict.NOT_MEASURED) for name in ids}
+    line = neutral(str(missed).splitlines()[0] if str(missed) else "an assertion failed")
+    found = failure.of(missed, blamed, again)
+    found = replace(
+        found,
+        looked_at=neutral(found.looked_at),
+        acceptable=neutral(found.acceptable),
+        actual=neutral(found.actual),
+        fault=neutral(found.fault),
+    )
+    judged = verdicts_with(known, verdicts, found)
+    entries = [entry for entry in known if entry.rule in blamed and not found.misdeclared]
+    detail = failure.text([rules[name] for name in blamed], case, found, _remarks(entries, found), scene)
+    return CaseResult(case, judged, line, detail, notes, scene, failure=found)
+
+
+def _remarks(entries: Iterable[Known], found: Failure) -> list[str]:
+    """What the manifest says about failures of these rules."""
+    entries = list(entries)
+    if covering := [entry for entry in entries if entry.match in found.searched]:
+        return [f"known:      {entry.words}" for entry in covering]
+    return [f"not known:  {entry.rule} is a known deviation, but {entry.match!r} is not said here" for entry in entries]

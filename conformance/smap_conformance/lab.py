@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from smap_conformance.expect import Miss, Overdue
 from smap_conformance.patience import OVERDUE_MAX, Patience
 from smap_conformance.place import Place, Shape
+from smap_conformance.reach import obstacle
 from smap_conformance.sandbox import Sandbox
-from smap_conformance.target import Target, interpreter_paths, reference
+from smap_conformance.target import Target, TargetError, interpreter_paths, reference
 from smap_conformance.users import User
+from smap_conformance.view import NETPERM_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,23 @@ class Settings:
     user: User
     timeout_scale: float = 1.0
     isolate: bool = True
+
+    @property
+    def needed(self) -> list[Path]:
+        """What the unprivileged user must be able to reach."""
+        return [*interpreter_paths(), *(self.target.needs if self.target else ())]
+
+    def out_of_reach(self) -> str:
+        """Where nothing can be done about it (no mount namespace): what the user of the programs cannot reach."""
+        for wanted in self.needed:
+            closed = obstacle(wanted, self.user) if wanted.exists() else None
+            if closed is not None:
+                return (
+                    f"user {self.user.name} may not enter {closed}, on the way to {wanted}, and without a mount "
+                    f"namespace nothing can be put in its place: leave --no-isolation out, chmod o+x {closed}, "
+                    "or name the owner with --user"
+                )
+        return ""
 
 
 class Lab:
@@ -35,13 +55,22 @@ class Lab:
         self._last_scene: dict[str, str] = {}
         self.sanity_miss: Miss | None = None
         self.sanity_done = False
-        needed = [*interpreter_paths(), *(settings.target.needs if settings.target else ())]
-        self.sandbox = Sandbox(settings.user, needed, isolate=settings.isolate)
+        told = settings.target.netperm_path if settings.target else str(NETPERM_PATH)
+        table_path = Path(told) if told else None
+        self.sandbox = Sandbox(settings.user, settings.needed, isolate=settings.isolate, table_path=table_path)
         try:
+            self._check_reach()
             self.target = settings.target or self._make_reference()
         except BaseException:
             self.sandbox.close()
             raise
+
+    def _check_reach(self) -> None:
+        """Nothing would be learned of programs that their user cannot even reach."""
+        means = self.sandbox.means
+        closed = self.settings.out_of_reach() if means.user_change and not means.namespaces else ""
+        if closed:
+            raise TargetError(closed)
 
     def _make_reference(self) -> Target:
         directory = self.sandbox.work / "reference"
@@ -56,6 +85,7 @@ class Lab:
     def place(self, **shape: Any) -> Place:
         """A new place (`Shape` has the options); use it in a `with` statement."""
         self._number += 1
+        shape.setdefault("mode", self.target.modes[0])
         place = Place(self, self._number, Shape(**shape))
         self._open.append(place)
         return place

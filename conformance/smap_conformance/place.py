@@ -77,6 +77,7 @@ class Place:
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
+        self.exhibits: dict[str, str] = {}  # what a case adds to its scene: file name → text
         self._recorder: Recorder | None = None
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
@@ -176,6 +177,10 @@ class Place:
             found[self.target.netperm_environment] = str(self.root / "netperm-table")
         return found
 
+    def command(self, words: tuple[str, ...]) -> list[str]:
+        """A command of the target's, as it is started here: `place.command(place.target.smap)`."""
+        return self.target.command(words, {"{netperm}": str(self.root / "netperm-table"), "{spool}": str(self.spool)})
+
     # smap
 
     def _start(
@@ -226,7 +231,7 @@ class Place:
         watched = trace or self.shape.trace
 
         def start(**descriptors: Any) -> subprocess.Popen[bytes]:
-            return self._start("smap", self.target.smap, watched, **descriptors)
+            return self._start("smap", self.command(self.target.smap), watched, **descriptors)
 
         connection, smap = self._inetd.connect(start, receive_bytes=receive_bytes)
         session = Session(connection, self._patience, smap)
@@ -290,7 +295,9 @@ class Place:
         before = frozenset(offspring.children(os.getpid()))
         reading, writing = os.pipe()
         try:
-            first = self._start("smapd", self.target.smapd, trace or self.shape.trace, stdout=writing, stderr=writing)
+            first = self._start(
+                "smapd", self.command(self.target.smapd), trace or self.shape.trace, stdout=writing, stderr=writing
+            )
         except BaseException:
             os.close(reading)
             raise
@@ -389,7 +396,7 @@ class Place:
             "smapd-stderr": self.smapd_said() or "(nothing)",
             "smap-exits": ", ".join(session.died() for session in self._sessions if session.smap),
         }
-        return {name: text for name, text in sections.items() if text}
+        return {name: text for name, text in sections.items() if text} | self.exhibits
 
 
 def _tree(files: Sequence[SpoolFile]) -> str:

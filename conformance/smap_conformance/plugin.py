@@ -23,7 +23,7 @@ LEVELS = ("must", "should", "all")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options; all begin with --smap."""
     group = parser.getgroup("smap", "smap and smapd conformance")
-    group.addoption("--smap-target", metavar="TARGET", help="judge this target: `reference`")
+    group.addoption("--smap-target", metavar="FILE", help="judge this target: its manifest, or `reference`")
     group.addoption("--smap", dest="smap_program", metavar="PATH", help="judge this smap (with --smapd)")
     group.addoption("--smapd", dest="smapd_program", metavar="PATH", help="judge this smapd (with --smap)")
     group.addoption("--smap-level", choices=LEVELS, default="all", help="run cases of these levels (all)")
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--smap-case", metavar="CASE", action="append", default=[], help="run this case only (repeatable)")
     group.addoption("--smap-user", metavar="NAME", help="as root: the unprivileged user of the programs (nobody)")
     group.addoption("--smap-report", metavar="DIR", help="write results.json and the artefacts of failures here")
-    group.addoption("--smap-timeout-scale", metavar="X", type=float, default=1.0, help="multiply every bound by X")
+    group.addoption("--smap-timeout-scale", metavar="X", type=float, help="multiply every bound by X (1)")
     group.addoption("--smap-no-isolation", action="store_true", help="use no namespaces even where they work")
 
 
@@ -76,3 +76,23 @@ def tally(request: pytest.FixtureRequest) -> Counter[str]:
     counts: Counter[str] = Counter()
     request.node.smap_tally = counts
     return counts
+
+
+@pytest.fixture
+def chose(request: pytest.FixtureRequest, lab: Lab) -> Callable[[str, str, str], None]:
+    """Record a choice that the rules leave open: `chose("lock", "flock", "GATHER-04")`.
+
+    Where the target's manifest declares another, that is a failure of the rule named.
+    """
+    seen: dict[str, str] = {}
+    request.node.smap_choices = seen
+
+    def choose(name: str, value: str, rule: str) -> None:
+        from smap_conformance.expect import Misdeclared  # noqa: PLC0415 - see above
+
+        seen[name] = value
+        declared = lab.target.declared.as_json().get(name)
+        if declared not in (None, value):
+            raise Misdeclared(f"what [choices] {name} of the manifest declares", str(declared), value, rule)
+
+    return choose

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from smap_conformance import offspring
 from smap_conformance.dialogue import Dialogue, Reply, Transcript
-from smap_conformance.expect import Overdue, codes, expect
+from smap_conformance.expect import Overdue, codes, expect, not_measured
 from smap_conformance.overhear import Overhearing
 from smap_conformance.patience import WAIT_S, Patience, until
 
@@ -25,18 +25,22 @@ class Session(Dialogue):
         super().__init__(connection, patience.bound_s(), Transcript())
         self.smap = smap
 
+    def _smap(self) -> subprocess.Popen[bytes]:
+        if self.smap is None:
+            not_measured('in wait mode nobody can tell which process serves, or wait for it: [smap] mode = "both"')
+        return self.smap
+
     @property
     def pid(self) -> int:
         """The serving process (nowait mode only)."""
-        assert self.smap is not None, "in wait mode nobody can tell which process serves"
-        return self.smap.pid
+        return self._smap().pid
 
     def exit_status(self, within_s: float | None = None) -> int:
         """Wait for smap to exit: its status, negative for a signal. Miss when it does not."""
-        assert self.smap is not None, "in wait mode nobody can tell which process serves"
+        smap = self._smap()
         wait = self._wait_s if within_s is None else within_s
         try:
-            return self.smap.wait(timeout=wait)
+            return smap.wait(timeout=wait)
         except subprocess.TimeoutExpired:
             raise Overdue("smap at the end of its session", "an exit", f"still running after {wait:g} s") from None
 

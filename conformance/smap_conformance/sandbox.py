@@ -2,7 +2,7 @@
 
 As root, or as a plain user in a user namespace, the sandbox holds two private mount namespaces. *Ours* differs from
 the machine's in one directory, the work directory, which is a tmpfs. The *target's* has more: a small `/dev` whose
-`/dev/log` is ours, a `/usr/local/etc` of its own for the compiled-in netperm-table, and ways through directories that
+`/dev/log` is ours, a folder of its own for the compiled-in netperm-table, and ways through directories that
 the unprivileged user may not enter (an interpreter beneath a closed `/root`). Mounts made below the work directory
 appear in both. We visit the target's only to start a program, so that reports and caches land where they should. Both
 vanish with the last of our processes, however it ends.
@@ -31,7 +31,7 @@ from smap_conformance.logbook import Logbook
 from smap_conformance.mailer import BASE_INTERPRETER
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
-from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_local_etc
+from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_folder_of
 
 WORK_PREFIX = "smaplab-work-"
 SWEEP_AFTER_S = 60.0
@@ -125,6 +125,13 @@ def _may_mount() -> tuple[str, tuple[str, ...]]:
     return "user", ()
 
 
+def may_divide(isolate: bool) -> bool:
+    """Whether a target may get a view of its own. Of a plain user it is not asked: who is nobody else needs none."""
+    if os.geteuid() != 0 or not namespace.has_capability(namespace.CAP_SETUID):
+        return True
+    return isolate and namespace.has_capability(namespace.CAP_SYS_ADMIN)
+
+
 def prepare_for_workers() -> None:
     """Before pytest starts its workers: as a plain user, become a user namespace that they inherit with its rights.
 
@@ -161,8 +168,16 @@ def _sweep(base: Path) -> None:
 class Sandbox:
     """One for each test-running process, opened at the start of its session and closed at its end."""
 
-    def __init__(self, user: User, needed: Sequence[Path] = (), *, isolate: bool = True) -> None:
+    def __init__(
+        self,
+        user: User,
+        needed: Sequence[Path] = (),
+        *,
+        isolate: bool = True,
+        table_path: Path | None = NETPERM_PATH,
+    ) -> None:
         self.user = user
+        self._table_path = table_path
         how, reasons = _may_mount() if isolate else ("", ("isolation was switched off",))
         namespace.adopt_orphans()
         self._umask = os.umask(0o022)  # everything here is for the target's user to read, whatever our caller's mask
@@ -217,7 +232,8 @@ class Sandbox:
         namespace.unshare(namespace.CLONE_NEWNS)
         make_devices()
         Path("/dev/log").symlink_to(self.work / "log")
-        own_local_etc()
+        if self._table_path is not None:
+            self._table_path = own_folder_of(self._table_path)
         self.veiled = clear_the_way(needed, self.user) if how == "root" else []
         self._theirs = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         namespace.enter(self._ours)
@@ -274,10 +290,10 @@ class Sandbox:
 
     def write_compiled_in_table(self, content: netperm.Content) -> None:
         """Put the table at its compiled-in path in the target's view."""
-        if self._theirs < 0:
+        if self._theirs < 0 or self._table_path is None:
             return
         with self.target_view():
-            netperm.put(NETPERM_PATH, content)
+            netperm.put(self._table_path, content)
 
     @contextlib.contextmanager
     def as_system_sendmail(self, program: Path) -> Iterator[None]:

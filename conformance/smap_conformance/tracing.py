@@ -4,7 +4,7 @@
     smapd = place.start_smapd(trace=Trace(inject=("fsync:error=EIO:when=1",)))            one program, hurt
     session = place.open_session(trace=Trace(before=("prlimit", "--fsize=65536", "--")))  or started with less
     place.traces[-1].calls()      what it and its children called: values `Call` (smap_simulator.recorder.strace)
-    place.traces[-1].injected()   the calls that strace answered itself: empty means that the fault did not fire
+    place.traces[-1].injected()   the calls that a rule of `inject` met: empty means that the fault did not fire
     place.recording()             all of it as one `history.History`; first end what is at work, or it is cut off
 
 `inject` are rules as after strace's `--inject=`. Its counters (`when=`) run for each process and call name, from the
@@ -20,10 +20,11 @@ programs read their libraries, and what clients sent is known.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smap_simulator.recorder import strace, who
@@ -47,6 +48,8 @@ _NAMES = """
     socket connect accept accept4 shutdown sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
 """
 CALLS = tuple(_NAMES.split())
+_WHEN = re.compile(r"(\d+)(?:\.\.(\d+))?(?:(\+)(\d*))?")
+_KILLS = ("KILL", "SIGKILL", "9")
 _STRING_BYTES_MAX = 1 << 26
 _SILENT = "attach,personality,thread-execve,path-resolution"
 # The program's descriptor 2 is what its descriptor 1 is. strace itself gets another, for its own complaints.
@@ -61,12 +64,40 @@ class Trace:
     before: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of `inject`, as far as one must know it to tell which calls it meets."""
+
+    calls: frozenset[str]
+    first: int = 1
+    last: int = 1 << 31
+    step: int = 1
+    kills: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Rule:
+        """`fsync,write:error=EIO:when=2..8+3`. ValueError for what strace would not take either."""
+        names, *words = text.split(":")
+        options = dict(word.partition("=")[::2] for word in words)
+        found = _WHEN.fullmatch(options.get("when", "1+"))
+        if found is None:
+            raise ValueError(f"{text}: when= is FIRST, FIRST..LAST, FIRST+, FIRST+STEP or FIRST..LAST+STEP")
+        first, last, plus, step = found.groups()
+        end = int(last) if last else (1 << 31 if plus else int(first))
+        return cls(frozenset(names.split(",")), int(first), end, int(step or 1), options.get("signal") in _KILLS)
+
+    def meets(self, call: Call) -> bool:
+        """Whether strace applies it to this call."""
+        after = call.occurrence - self.first
+        return call.name in self.calls and 0 <= after <= self.last - self.first and after % self.step == 0
+
+
 def line(program: str, log: Path, trace: Trace, command: Sequence[str]) -> list[str]:
     """The command line. Its standard error must be a file of strace's own."""
     watched = ",".join(f"?{call}" for call in CALLS)
     return [
         *(program, "-DDD", "-f", "-y", "-xx", "-ttt", "-T", "-s", str(_STRING_BYTES_MAX), f"--quiet={_SILENT}"),
-        *("-e", f"trace={watched}", "-e", "raw=read", "-e", "signal=none", "-o", str(log)),
+        *("-e", f"trace={watched}", "-e", "raw=read", "-o", str(log)),
         *(f"--inject={rule}" for rule in trace.inject),
         *("--", *_SHELL, *trace.before, *command),
     ]
@@ -119,16 +150,27 @@ class Traced:
         return self.log.read_text(encoding="ascii") if self.log.exists() else ""
 
     def items(self) -> list[Call | Ended]:
-        """All calls and ends, in the order in which they were over, with their programs."""
-        return who.named(strace.read(self.text()), self.program, self.executable, self.mailer)
+        """All calls and ends, in the order in which they were over, with their programs.
+
+        A call that a rule killed its process in is marked as injected: strace's SIGKILL comes before the call.
+        """
+        found = who.named(strace.read(self.text()), self.program, self.executable, self.mailer)
+        killing = [rule for rule in map(Rule.of, self.trace.inject) if rule.kills]
+        return [
+            replace(item, injected=True)
+            if isinstance(item, Call) and item.result is None and any(rule.meets(item) for rule in killing)
+            else item
+            for item in found
+        ]
 
     def calls(self) -> list[Call]:
         """All calls."""
         return strace.calls(self.items())
 
     def injected(self) -> list[Call]:
-        """Those that strace answered, or struck with an error, itself. What a `signal=` rule did shows in the ends."""
-        return [call for call in self.calls() if call.injected]
+        """Those that a rule met: answered by strace itself, delayed, or followed by a signal."""
+        rules = [Rule.of(text) for text in self.trace.inject]
+        return [call for call in self.calls() if call.injected or any(rule.meets(call) for rule in rules)]
 
     def complaints(self) -> str:
         """What strace had to say for itself."""

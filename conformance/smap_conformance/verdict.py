@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from smap_conformance.catalogue import Level, Rule
+from smap_conformance.failure import Failure
 
 
 class Verdict(Enum):
@@ -16,7 +17,9 @@ class Verdict(Enum):
     PASS = "pass"  # noqa: S105 - a verdict
     INFO = "info"
     NOT_MEASURED = "not measured"
+    KNOWN = "known"
     SHOULD_MISSED = "should-missed"
+    UNEXPECTED_PASS = "unexpected pass"  # noqa: S105 - a rule's only, never a case's
     FAIL = "FAIL"
     HARNESS_ERROR = "harness error"
 
@@ -28,7 +31,19 @@ class Verdict(Enum):
     @property
     def letter(self) -> str:
         """One character for a progress line."""
-        return {"PASS": ".", "INFO": "i", "NOT_MEASURED": "-", "SHOULD_MISSED": "s", "FAIL": "F"}.get(self.name, "E")
+        return LETTERS[self.value]
+
+
+LETTERS = {
+    "pass": ".",
+    "info": "i",
+    "not measured": "-",
+    "known": "k",
+    "should-missed": "s",
+    "unexpected pass": "P",
+    "FAIL": "F",
+    "harness error": "E",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,9 @@ class CaseResult:
     notes: Mapping[str, str] = field(default_factory=dict)  # INFO rules: what this target does
     artefacts: Mapping[str, str] = field(default_factory=dict)  # file name -> text, for the case's own folder
     tally: Mapping[str, int] = field(default_factory=dict)  # what the case counted: crash points, calls failed …
+    failure: Failure | None = None  # where it failed: the same in parts
+    choices: Mapping[str, str] = field(default_factory=dict)  # what it saw of choices that a manifest may declare
+    seconds: float = 0.0
 
     @property
     def heaviest(self) -> Verdict:
@@ -58,13 +76,18 @@ class CaseResult:
             "notes": dict(self.notes),
             "artefacts": dict(self.artefacts),
             "tally": dict(self.tally),
+            "failure": self.failure.as_json() if self.failure else None,
+            "choices": dict(self.choices),
+            "seconds": round(self.seconds, 3),
         }
 
     def line_for(self, rule: str) -> str:
         """One line about one of its rules."""
         if self.verdicts[rule] is Verdict.NOT_MEASURED and self.heaviest is not Verdict.NOT_MEASURED:
             return f"{self.case} ended at another of its rules"
-        return self.notes.get(rule, self.line)
+        return (
+            self.line if self.verdicts[rule].weight > Verdict.NOT_MEASURED.weight else self.notes.get(rule, self.line)
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CaseResult:
@@ -78,6 +101,9 @@ class CaseResult:
             notes=value["notes"],
             artefacts=value["artefacts"],
             tally=value["tally"],
+            failure=Failure.from_json(value["failure"]) if value["failure"] else None,
+            choices=value["choices"],
+            seconds=value["seconds"],
         )
 
 
@@ -127,30 +153,54 @@ class Conclusion:
     line: str
 
 
-def conclude(rules: Iterable[RuleResult], unjudged: Iterable[Rule] = (), conformant: str = "conformant") -> Conclusion:
-    """0 conformant, 1 a MUST rule is broken, 3 the harness failed or nothing was measured.
+def conclude(
+    rules: Iterable[RuleResult],
+    unjudged: Iterable[Rule] = (),
+    conformant: str = "conformant",
+    deviating: Sequence[str] = (),
+) -> Conclusion:
+    """0 conformant, 1 a MUST rule is broken or a known deviation is none, 3 the harness failed or nothing was measured.
 
     `unjudged` are rules that were asked for and had no case; `conformant` is what may be said when all is well.
+    `deviating` are MUST rules with a known deviation: who has one is never called conformant.
     """
     rules = list(rules)
-    count = {verdict: sum(rule.verdict is verdict for rule in rules) for verdict in Verdict}
-    if count[Verdict.HARNESS_ERROR]:
-        return Conclusion(3, f"harness error in {counted(count[Verdict.HARNESS_ERROR])}: this run proves nothing")
-    if count[Verdict.FAIL]:
-        return Conclusion(1, f"not conformant: {counted(count[Verdict.FAIL])} broken")
+    by_verdict = {verdict: [rule for rule in rules if rule.verdict is verdict] for verdict in Verdict}
+    if erring := by_verdict[Verdict.HARNESS_ERROR]:
+        return Conclusion(3, f"harness error in {counted(len(erring))}: this run proves nothing")
+    besides = f"; known deviations besides: {', '.join(deviating)}" if deviating else ""
+    if broken := by_verdict[Verdict.FAIL]:
+        return Conclusion(1, f"{'' if deviating else 'not conformant: '}{counted(len(broken))} broken{besides}")
+    if passing := [rule.rule.id for rule in by_verdict[Verdict.UNEXPECTED_PASS]]:
+        mend = "take what is mended out of [[known]]"
+        return Conclusion(1, f"unexpected pass of known deviations: {', '.join(passing)}: {mend}")
     if not any(rule.measured for rule in rules):
         return Conclusion(3, "nothing was measured")
-    unmeasured = [rule.rule.id for rule in rules if rule.verdict is Verdict.NOT_MEASURED and _is_must(rule.rule)]
+    return Conclusion(0, _all_well(by_verdict, unjudged, conformant, deviating))
+
+
+def _all_well(
+    by_verdict: Mapping[Verdict, Sequence[RuleResult]],
+    unjudged: Iterable[Rule],
+    conformant: str,
+    deviating: Sequence[str],
+) -> str:
+    unmeasured = [rule.rule.id for rule in by_verdict[Verdict.NOT_MEASURED] if _is_must(rule.rule)]
     unseen = [rule.id for rule in unjudged if _is_must(rule)]
-    remarks = []
+    known = [rule.rule.id for rule in by_verdict[Verdict.KNOWN] if not _is_must(rule.rule)]
+    start = "no failure but what is known" if deviating else conformant
+    remarks = [f"{start} as far as measured" if unmeasured or unseen else start]
+    if deviating:
+        remarks.append(f"known deviations from {counted(len(deviating), 'MUST rule')}: {', '.join(deviating)}")
     if unmeasured:
         remarks.append(f"not measured: {', '.join(unmeasured)}")
     if unseen:
         remarks.append(f"{counted(len(unseen), 'MUST rule')} not judged yet")
-    if count[Verdict.SHOULD_MISSED]:
-        remarks.append(f"{counted(count[Verdict.SHOULD_MISSED])} of level SHOULD missed")
-    start = f"{conformant} as far as measured" if unmeasured or unseen else conformant
-    return Conclusion(0, "; ".join([start, *remarks]))
+    if known:
+        remarks.append(f"known deviations of level SHOULD: {', '.join(known)}")
+    if missed := by_verdict[Verdict.SHOULD_MISSED]:
+        remarks.append(f"{counted(len(missed))} of level SHOULD missed")
+    return "; ".join(remarks)
 
 
 def _is_must(rule: Rule) -> bool:

@@ -1,5 +1,5 @@
-"""The target's view of the file system: a small /dev with our log in it, a /usr/local/etc of its own, and, for
-a case, a sendmail of ours in the place of the system's."""
+"""The target's view of the file system: a small /dev with our log in it, a folder of its own for its netperm-table,
+and, for a case, a sendmail of ours in the place of the system's."""
 
 from __future__ import annotations
 
@@ -51,12 +51,19 @@ def cover_sendmail(program: Path) -> Path:
     return directory
 
 
-def own_local_etc() -> None:
-    """Let /usr/local/etc be ours, so that a table may appear there and disappear."""
-    where = NETPERM_PATH.parent
+def own_folder_of(table: Path) -> Path:
+    """Let the folder of a compiled-in table be ours, so that it may appear there and disappear, whatever the machine
+    has there. Returns the table's path with the links on its way followed.
+    """
+    where = table.parent.resolve()
     existing = next(parent for parent in (where, *where.parents) if parent.is_dir())
+    if existing == Path(existing.anchor):
+        raise FileNotFoundError(f"no {Path(*where.parts[:2])} on this machine: make an empty one for {table}")
     veil(existing)
     where.mkdir(parents=True, exist_ok=True)
-    if existing == where and NETPERM_PATH.exists():
-        namespace.unmount(NETPERM_PATH)
-        NETPERM_PATH.unlink()
+    shown = where / table.name
+    if existing == where and (shown.exists() or shown.is_symlink()):
+        if not shown.is_symlink():
+            namespace.unmount(shown)
+        shown.rmdir() if shown.is_dir() and not shown.is_symlink() else shown.unlink()
+    return shown

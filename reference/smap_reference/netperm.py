@@ -25,6 +25,7 @@ DEFAULT_MAILER_S_MAX = 3600
 _NUMBER_MAX = 2**63 - 1
 _USERID_NUMBER_MAX = 2**32 - 2  # the last one means `no change` to the kernel
 _DIGITS_MAX = 19  # of the greatest of them; more are no number for int(), which has a bound of its own
+_BYTE_ORDER_MARK = "\ufeff"
 _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F))) - {"\t"}
 
 
@@ -55,6 +56,8 @@ def _command(value: str) -> list[str]:
     words = value.split()
     if not words[0].startswith("/"):
         raise ValueError("give the absolute path of a mailer, and after it any arguments it needs")
+    if any(word.startswith("#") for word in words):
+        raise ValueError("the mailer would get the comment as arguments; give comments lines of their own")
     return words
 
 
@@ -130,6 +133,8 @@ class Settings:
 def parse(text: str, table: str, program: str) -> Settings:
     """The settings for `program` (`smap` or `smapd`) in the text of the file `table`. Raises TableError."""
     values: dict[str, tuple[int, object]] = {}
+    if text.startswith(_BYTE_ORDER_MARK):  # it would hide the name of the line's program
+        raise TableError(f"{table} line 1: a byte order mark; save the table as plain text")
     for line_number, line in enumerate(text.split("\n"), 1):
         row = _row(line, f"{table} line {line_number}", program)
         if row is None:
@@ -158,8 +163,8 @@ def _row(line: str, place: str, program: str) -> tuple[str, str] | None:
     applications, colon, rest = text.partition(":")
     names = [name.strip() for name in applications.split(",")]
     if not colon:
-        # Whose line this was meant to be cannot be told: take it as ours only when it begins with our name.
-        if names[0].split()[:1] == [program]:
+        # Whose line this was meant to be cannot be told: take it as ours only when its list of names has ours.
+        if any(name.split()[:1] == [program] for name in names):
             raise TableError(f"{place}: no colon after the program's name; write `{program}: clause value`")
         return None
     if program not in names and "*" not in names:

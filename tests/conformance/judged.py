@@ -37,6 +37,12 @@ def program() -> str:
     return str(Path(sys.executable).with_name("smaplab"))
 
 
+def said(directory: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """`smaplab WORDS`, in that directory."""
+    line = [program(), *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=directory, timeout=WAIT_S_MAX)
+
+
 def judge(directory: Path, *options: object) -> Judged:
     """`smaplab run OPTIONS --report DIRECTORY/report`."""
     report = directory / "report"

@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import judge, program
+from judged import judge, said
 from smap_conformance import netperm
 from smap_conformance.command_line import Choices, pytest_line
 from wrong import WRONG, make
 
 SANITY = "sanity::test_a_mail_goes_in_and_comes_out_unchanged"
-
-
-def said(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`smaplab WORDS`."""
-    return subprocess.run([program(), *words], capture_output=True, text=True, check=False, cwd=directory, timeout=300)
 
 
 MISTAKES = {

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smap_conformance import results
 from smap_conformance.catalogue import Level, Rule
-from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, one_of, shown, such_that
-from smap_conformance.judging import Finished, judge
+from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, missed, one_of, shown, such_that
+from smap_conformance.failure import Failure
+from smap_conformance.judging import Finished, blamed_rules, judge
+from smap_conformance.known import Known
 from smap_conformance.verdict import CaseResult, Verdict, conclude, roll_up
 
 RULES = {
@@ -149,10 +151,14 @@ case_results = st.builds(
     texts, texts,
     st.dictionaries(texts, texts, max_size=2), st.dictionaries(st.sampled_from(["log", "spool"]), texts),
     st.dictionaries(st.sampled_from(["crash points", "recoveries"]), st.integers(0, 9)),
+    st.none() | st.builds(Failure, st.just(("A-01",)), texts, texts, texts, texts, texts),
+    st.dictionaries(st.sampled_from(["lock", "partial_files"]), texts, max_size=1), st.sampled_from([0.0, 1.5]),
 )  # fmt: skip
 runs = st.builds(
     results.Run, texts, st.lists(case_results, max_size=4, unique_by=lambda one: one.case).map(tuple),
     st.lists(texts, max_size=2).map(tuple), st.lists(texts, max_size=2).map(tuple), st.just(("A-01",)),
+    st.lists(st.builds(Known, st.just("A-01"), texts, texts, texts), max_size=2).map(tuple),
+    st.builds(results.About, texts, texts, options=st.lists(texts, max_size=2).map(tuple), seconds=st.just(1.5)),
 )  # fmt: skip
 
 
@@ -184,7 +190,7 @@ def test_artefacts_are_kept_of_what_went_wrong_only(tmp_path: Path) -> None:
 
 def test_another_schema_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({"schema": 99}), encoding="utf-8")
-    with pytest.raises(ValueError, match="schema 99 is not 1"):
+    with pytest.raises(ValueError, match="schema 99 is not 2"):
         results.read(tmp_path)
 
 
@@ -217,3 +223,18 @@ def test_overdue_is_a_miss_and_long_values_are_shown_short() -> None:
     assert len(shown(b"x" * 10_000)) < 300
     assert "10000 bytes" in shown(b"x" * 10_000)
     assert len(shown(["x" * 5000])) < 500
+
+
+def test_misses_raised_together_blame_each_its_own_rule() -> None:
+    ids = ("CRASH-02", "CRASH-03", "CRASH-04")
+    one, two = Miss("a", "b", "c", "CRASH-02"), Miss("a", "b", "c", "CRASH-04")
+    assert blamed_rules(one, ids) == ["CRASH-02"]
+    assert blamed_rules(ExceptionGroup("", [two, ExceptionGroup("", [one])]), ids) == ["CRASH-02", "CRASH-04"]
+    assert blamed_rules(ExceptionGroup("", [two, Miss("a", "b", "c")]), ids) == list(ids)
+    with pytest.raises(Miss) as raised:
+        missed([one])
+    assert raised.value is one
+    with pytest.raises(ExceptionGroup) as group:
+        missed([one, two])
+    assert group.value.exceptions == (one, two)
+    missed([])

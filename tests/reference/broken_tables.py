@@ -68,8 +68,14 @@ BROKEN: dict[str, Broken] = {
     "capitals are another program": Broken(
         "SMAP: directory /x\n", "smap", f"{TABLE}: no line `smap: directory …`: {MANDATORY}"
     ),
+    "a byte order mark": Broken(
+        f"\ufeffsmap: maxbytes 9\n{GOOD}", "smap", f"{TABLE} line 1: a byte order mark; save the table as plain text"
+    ),
     # Lines
     "no colon": added("smap userid uucp", "no colon after the program's name; write `smap: clause value`"),
+    "no colon after two names": added(
+        "smapd, smap userid uucp", "no colon after the program's name; write `smap: clause value`"
+    ),
     "a name alone": added("smapd", "no colon after the program's name; write `smapd: clause value`", "smapd"),
     "no clause": added("smap:", "no clause after the colon; write `smap: clause value`"),
     "no clause but blanks": added("*: \t ", "no clause after the colon; write `smap: clause value`"),
@@ -110,6 +116,11 @@ BROKEN: dict[str, Broken] = {
         f"sendmail {value}": added(f"smapd: sendmail {value}", f"sendmail {value}: {MAILER}", "smapd")
         for value in ("sendmail", "-t", "PATH=/x /usr/sbin/sendmail", '"/usr/sbin/sendmail"', "|/bin/sh")
     },
+    "sendmail with a comment": added(
+        "smapd: sendmail /x -i # ours",
+        "sendmail /x -i # ours: the mailer would get the comment as arguments; give comments lines of their own",
+        "smapd",
+    ),
     **{f"userid {value}": replaced("userid", value, NO_USER) for value in ("uucp mail", "uucp # us", "a\u3000b")},
     **{f"userid {value[:24]}": replaced("userid", value, NO_UID) for value in (str(2**32 - 1), *TOO_GREAT)},
     "userid -1": replaced("userid", "-1", "give a user name, or a number that is not negative"),

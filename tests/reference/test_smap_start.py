@@ -259,6 +259,17 @@ def test_wait_mode_out_of_descriptors_tells_the_log_and_serves_again(place: Inst
             assert codes(to_end(client)) == CODES
 
 
+def test_wait_mode_with_a_broken_table_and_a_client_that_has_gone(place: Installation, log: Log, needs: Any) -> None:
+    strace = needs("strace", package="strace")
+    gone = ["-etrace=accept,accept4", "-einject=accept,accept4:error=ECONNABORTED:when=1"]
+    before = [*log.before, strace, "-D", "-o", "/dev/null", *gone]
+    place.table(smap={"maxbytes": "many"})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        smap = place.start(*before, place.smap, stdin=listening, stdout=listening, stderr=listening)
+        log.seen('error reason="accept: Software caused connection abort"')
+        assert smap.wait() == os.EX_CONFIG
+
+
 def test_wait_mode_with_a_log_on_stderr(place: Installation) -> None:
     """As a supervisor has it: the sessions' lines go where the parent's do."""
     log = Log(place.root, is_there=False)

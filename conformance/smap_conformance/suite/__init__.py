@@ -42,6 +42,11 @@ A Miss (or any AssertionError) is the target's failure; any other exception is t
 of a run are added up. Its words: crash points, crash states, distinct crash states, recoveries, calls failed, faults
 fired, faults not fired.
 
+`chose("lock", "flock", "GATHER-04")` (a fixture) records a choice that the rules leave open; where the manifest
+declares another it is a failure of that rule.
+
+A case with a parameter `mode` (nowait, wait) is run for those modes of inetd that the target serves.
+
 Faults     `aiming.marks(calls, place, client)` are the calls on the spool, baddir and the client, as values that can be
            compared between runs; `mark.injection("error=EIO")` aims at one of them, `aiming.points` chooses them.
            `tapping.Tap(place, pid, rules)` hurts one running process, `tapping.Snare(place)` each copy of smapd, and
@@ -53,6 +58,9 @@ deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a sm
 a listening socket; `umask=0o777` sets the programs' umask; `withheld=frozenset({namespace.CAP_SYS_CHROOT})`,
 `groups=(0, 42)`, `descriptors=(3,)` and `variables={"IFS": "x"}` say with what else, or without what, they are started.
 
+strace     `lab.place(trace=Trace())` watches every program, `place.start_smapd(trace=Trace(inject=(…,)))` one, and
+           hurts it; `place.recording()` is what they did as a history, `place.traces[-1].calls()` call by call: see
+           `tracing`. What a recording could not see is in its notes: such a case is not measured.
 Processes  `process.uids(pid)`, `.status(pid)`, `.root(pid)`, `.descriptors(pid)` as /proc shows them;
            `process.serving(session)` are those that hold a client's connection, in either mode; `process.wait_for(…)`.
 Refusals   `refusal.smap_takes_no_mail(place, why)`, `.smapd_does_not_start(…)`, `.the_log_names(…)`.

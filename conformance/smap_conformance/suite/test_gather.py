@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_envelope_and_body_are_what_the_client_sent(place: Place) -> None:
 
 @pytest.mark.rule("GATHER-03", "GATHER-05")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077, 0o777], ids=lambda umask: f"umask {umask:03o}")
-def test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask(lab: Lab, umask: int) -> None:
+def test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask(lab: Lab, umask: int, chose: Any) -> None:
     with lab.place(umask=umask) as place:
         session = place.open_session()
         for _ in range(2):
@@ -139,6 +140,7 @@ def test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask(lab: L
                     wrong = f"mode of {file.name} after {what}, umask {umask:03o}"
                     if file.mode == WHOLE:
                         miss(wrong, "644 until the final LF", "755, and more was to come", rule="GATHER-05")
+                    chose("incomplete_mode", f"{file.mode:03o}", "GATHER-03")
                     if file.mode != PARTIAL:
                         miss(wrong, "644", f"{file.mode:03o}", rule="GATHER-03")
             after = new_files(place, known)
@@ -151,9 +153,10 @@ def test_the_mode_is_644_until_the_message_is_complete_whatever_the_umask(lab: L
 
 
 @pytest.mark.rule("GATHER-04")
-def test_the_file_is_locked_at_each_look_from_its_first_byte_on(place: Place) -> None:
+def test_the_file_is_locked_at_each_look_from_its_first_byte_on(place: Place, chose: Any) -> None:
     needs_visible_locks(place)
     session = place.open_session()
+    kinds: set[str] = set()
     for _ in range(3):
         seen = 0
         for what, files in watched(place, session):
@@ -161,6 +164,7 @@ def test_the_file_is_locked_at_each_look_from_its_first_byte_on(place: Place) ->
                 if not file.size_bytes:
                     continue  # it may have been created this instant
                 seen += 1
+                kinds |= file.locks
                 if not file.locks:
                     miss(
                         f"write locks on {file.name}, of {file.size_bytes} bytes, after {what}",
@@ -168,6 +172,7 @@ def test_the_file_is_locked_at_each_look_from_its_first_byte_on(place: Place) ->
                     )  # fmt: skip
         if not seen:
             not_measured(UNSEEN)
+    chose("lock", "both" if kinds > {"flock"} else "+".join(sorted(kinds)), "GATHER-04")
 
 
 @pytest.mark.rule("GATHER-04")

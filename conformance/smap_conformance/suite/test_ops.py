@@ -35,7 +35,7 @@ def real_inetd(place: Place) -> Iterator[int]:
     if not place.sandbox.means.root:
         not_measured("the manual's line says `root`: run as root")
     port = free_port()
-    path, *more = place.target.smap
+    path, *more = place.command(place.target.smap)
     line = f"127.0.0.1:{port} stream tcp nowait root {path} {' '.join(['smap', *more])}\n"
     configuration = place.root / "inetd.conf"
     configuration.write_text(line, encoding="utf-8")

@@ -24,12 +24,6 @@ ROOTS_GROUPS = (0, 6, 42, 54_321)  # root, disk and shadow on many systems, and 
 MODES = ["nowait", "wait"]
 
 
-def in_mode(lab: Lab, mode: str) -> None:
-    """Not measured where the target does not serve so."""
-    if mode not in lab.target.modes:
-        not_measured(f"the target does not claim inetd's mode {mode}")
-
-
 def served(session: Session) -> Callable[[], list[int]]:
     """A look at the processes that serve a client which has been greeted, and has said nothing yet."""
     session.greeting()
@@ -52,7 +46,6 @@ def open_directory(name: str = "/") -> Iterator[int]:
 @pytest.mark.rule("PRIV-01")
 @pytest.mark.parametrize("mode", MODES)
 def test_smap_is_in_its_jail_before_the_first_byte(lab: Lab, mode: str) -> None:
-    in_mode(lab, mode)
     with lab.place(mode=mode) as place:
         jail = place.spool.stat().st_dev, place.spool.stat().st_ino
         in_jail = such_that("one inside the spool directory", lambda seen: seen in process.inside(place.spool))
@@ -82,7 +75,6 @@ def expect_no_way_out(place: Place, smap: Callable[[], list[int]], when: str) ->
 @pytest.mark.rule("PRIV-02")
 @pytest.mark.parametrize("mode", MODES)
 def test_smap_is_its_user_and_nobody_else(lab: Lab, mode: str) -> None:
-    in_mode(lab, mode)
     if not lab.sandbox.means.user_change:
         not_measured(AS_ROOT)
     with lab.place(mode=mode) as place:
@@ -93,7 +85,6 @@ def test_smap_is_its_user_and_nobody_else(lab: Lab, mode: str) -> None:
 @pytest.mark.rule("PRIV-03")
 @pytest.mark.parametrize("mode", MODES)
 def test_smap_has_lost_the_groups_it_was_started_with(lab: Lab, mode: str) -> None:
-    in_mode(lab, mode)
     if not lab.sandbox.means.user_change:
         not_measured(AS_ROOT)
     user = lab.sandbox.user
@@ -204,7 +195,6 @@ def test_the_mailer_inherits_neither_variables_nor_descriptors(lab: Lab) -> None
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("leaky", [False, True], ids=["as it is", "started with more"])
 def test_smap_holds_the_socket_the_log_and_its_file(lab: Lab, mode: str, leaky: bool) -> None:
-    in_mode(lab, mode)
     with open_directory() as one, lab.place(mode=mode, descriptors=(one,) if leaky else ()) as place:
         session = place.open_session()
         envelope(session)

@@ -147,7 +147,7 @@ def age(path: Path) -> None:
 
 
 @pytest.mark.rule("SCAN-04", "SCAN-12")
-def test_files_of_mode_644_are_never_delivered(place: Place, note: Any) -> None:
+def test_files_of_mode_644_are_never_delivered(place: Place, note: Any, chose: Any) -> None:
     whole = {name: a_message(name) for name in ("fresh-and-complete", "old-and-complete")}
     files = gather_all(place, whole.values())
     paths = {name: place.spool / files[sent.sender].name for name, sent in whole.items()}
@@ -166,11 +166,14 @@ def test_files_of_mode_644_are_never_delivered(place: Place, note: Any) -> None:
     got = [message.run.describe() for message in delivered(place)]
     expect("what was delivered of files of mode 644", got, exactly([]), rule="SCAN-04")
     note("SCAN-12", fates(place, paths))
+    gone = [name for name, path in paths.items() if not path.exists()]
+    choice = "kept" if not gone else "baddir" if len(place.bad_entries()) >= len(gone) else "removed"
     control = paths["old-and-complete"]
     if control.exists():  # it is the mode that keeps it from the mailer, and nothing else
         control.chmod(WHOLE)
         place.wait_gone(files[whole["old-and-complete"].sender])
         expect_each_once([whole["old-and-complete"]], delivered(place), rule="SCAN-04")
+    chose("partial_files", choice, "SCAN-12")
 
 
 def fates(place: Place, paths: dict[str, Path]) -> str:

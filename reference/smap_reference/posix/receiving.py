@@ -85,7 +85,11 @@ def _accept(listening: "socket.socket", log: Syslog) -> int:
         sessions_max = identity.read_settings("smap").sessions_max
     except Refusal as refusal:
         # Take one client, tell it, and go: inetd would start us again at once for a client that still waits.
-        connection, _ = listening._accept()  # type: ignore[attr-defined]
+        try:
+            connection, _ = listening._accept()  # type: ignore[attr-defined]
+        except OSError as error:  # the client has gone meanwhile; nobody is there to be told
+            log.error(line("error", reason=f"accept: {reason(error)}"))
+            return refusal.status
         return _session(socket.socket(fileno=connection), log) or refusal.status
     gc.freeze()  # the children never write to what is here already, so they share it
     wake_r, wake_w = os.pipe()

@@ -109,8 +109,6 @@ def truncate(scene: Scene, process: Process, call: Call) -> None:
     else:
         spot = scene.spot(process, call)
         inode = spot.inode if spot is not None else None
-        if spot is not None and inode is None:
-            scene.missing(call, spot)
     if inode is not None:
         _resize(scene, process, call, inode, number_of(call.arguments[1]) or 0)
 

@@ -116,14 +116,11 @@ class Process:
 
     pid: int
     leader: int
-    parent: int  # 0: none that is watched
-    parent_program: str
     table: Table
     where: Where
     uid: int
     gid: int
     mailing: Mailing | None = None
-    told: bool = False  # its Spawn is in the history
 
     def thing(self, fd: int | None) -> Thing | None:
         """What a descriptor leads to."""

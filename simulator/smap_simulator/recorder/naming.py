@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import cast
 
 from smap_simulator import history
 from smap_simulator.image import DIRECTORY, FILE, SYMLINK
 from smap_simulator.inode import Inode
+from smap_simulator.recorder.found import seen_mode
 from smap_simulator.recorder.machine import File, Process
 from smap_simulator.recorder.scene import Act, Scene
 from smap_simulator.recorder.strace import Call, flags_of, member, number_of, text_of
 from smap_simulator.recorder.tree import Spot
 
-_MODE = re.compile(r"\|(0[0-7]*)")
 _UNCHANGED = (-1, 0xFFFFFFFF)
 _MADE_NAMELESS = "a file was made without a name (O_TMPFILE): what it went through before it got one is not told"
 
@@ -38,8 +37,6 @@ def open_(scene: Scene, process: Process, call: Call) -> None:
     if "O_TMPFILE" in flags:
         inode = _nameless(scene, process, call, mode)
     elif inode is None:
-        if "O_CREAT" not in flags:
-            scene.missing(call, spot)
         inode = _create(scene, process, call, spot, mode)
     else:
         if "O_TRUNC" in flags and inode.kind == FILE:
@@ -95,12 +92,7 @@ def _nameless(scene: Scene, process: Process, call: Call, mode: int) -> Inode:
 def _named(scene: Scene, process: Process, call: Call, number: int = 0) -> tuple[Spot, Inode] | None:
     """What a call's path leads to, links not followed, where it is ours and there."""
     spot = scene.spot(process, call, number, follow=False)
-    if spot is None:
-        return None
-    if spot.inode is None:
-        scene.missing(call, spot)
-        return None
-    return spot, spot.inode
+    return (spot, spot.inode) if spot is not None and spot.inode is not None else None
 
 
 # Taking away and giving names
@@ -201,7 +193,6 @@ def rename(scene: Scene, process: Process, call: Call) -> None:
         )
         return
     if old.inode is None:
-        scene.missing(call, old)
         return
     moved = scene.disk.rename((old.directory, old.name), (new.directory, new.name), replacing=True, uid=0)
     if moved is not None:
@@ -217,15 +208,8 @@ def chmod(scene: Scene, process: Process, call: Call) -> None:
     """chmod(2), fchmodat(2), fchmodat2(2)."""
     follow = call.name != "fchmodat2" or "AT_SYMLINK_NOFOLLOW" not in call.arguments[-1]
     spot = scene.spot(process, call, follow=follow)
-    if spot is not None:
-        _set_mode(scene, process, call, spot, call.arguments[1 if call.name == "chmod" else 2])
-
-
-def _set_mode(scene: Scene, process: Process, call: Call, spot: Spot, word: str) -> None:
-    if spot.inode is None:
-        scene.missing(call, spot)
-    else:
-        change_mode(scene, process, call, spot.inode, word)
+    if spot is not None and spot.inode is not None:
+        change_mode(scene, process, call, spot.inode, call.arguments[1 if call.name == "chmod" else 2])
 
 
 def change_mode(scene: Scene, process: Process, call: Call, inode: Inode, word: str) -> None:
@@ -239,9 +223,7 @@ def chown(scene: Scene, process: Process, call: Call) -> None:
     """chown(2), lchown(2), fchownat(2)."""
     nofollow = call.name == "lchown" or (call.name == "fchownat" and "AT_SYMLINK_NOFOLLOW" in call.arguments[-1])
     spot = scene.spot(process, call, follow=not nofollow)
-    if spot is not None and spot.inode is None:
-        scene.missing(call, spot)
-    elif spot is not None and spot.inode is not None:
+    if spot is not None and spot.inode is not None:
         at = 2 if call.name == "fchownat" else 1
         change_owner(scene, process, call, spot.inode, call.arguments[at : at + 2])
 
@@ -261,15 +243,10 @@ def look(scene: Scene, process: Process, call: Call) -> None:
         return
     nofollow = call.name == "lstat" or any("AT_SYMLINK_NOFOLLOW" in word for word in call.arguments[2:])
     spot = scene.spot(process, call, follow=not nofollow)
-    if spot is None:
-        return
-    if spot.inode is None:
-        scene.missing(call, spot)
-        return
-    seen = next((word for word in call.arguments if word.startswith("{")), "")
-    found = _MODE.search(member(seen, "st_mode") or member(seen, "stx_mode"))
-    mode = int(found[1], 8) if found else spot.inode.mode
-    scene.tell(process, call, history.Look, "lstat" if nofollow else "stat", spot.inode.number, mode)
+    if spot is not None and spot.inode is not None:
+        mode = seen_mode(call)
+        seen = spot.inode.mode if mode is None else mode
+        scene.tell(process, call, history.Look, "lstat" if nofollow else "stat", spot.inode.number, seen)
 
 
 ACTS: dict[str, Act] = {

@@ -3,8 +3,8 @@
 Strategy: of a call that lasted while others went on, the log knows when it began and when it was over, and not when
 in between the kernel did it. What the programs' guarantees rest on is taken where it is worth least: a barrier, a
 reply and the giving up of a lock happen where their call began, everything else where it ended. So nothing counts as
-covered by an fsync that may not have been, and a promise is as early as it can have been. A fork comes at its beginning
-too, for the child may be heard of before its parent.
+covered by an fsync that may not have been, and a promise is as early as it can have been. A fork and the execution of a
+program come at their beginning too, for the child may be heard of before its parent.
 
 Whether another order would have told another story, `overlaps` says: pairs of calls of different processes that lay
 over each other and touched the same file or name. `moved` takes calls to their other end: that is the other order.
@@ -22,6 +22,7 @@ from smap_simulator.recorder.strace import FORKS, Call, Ended, descriptor_of
 
 EARLY = FORKS | {
     "fsync", "fdatasync", "sync", "syncfs", "close", "close_range", "shutdown", "sendto", "sendmsg", "sendmmsg",
+    "execve", "execveat",
 }  # fmt: skip
 
 CallId = tuple[int, int]  # log, line where it began
@@ -100,7 +101,7 @@ def overlaps(touches: Sequence[Touch]) -> list[Overlap]:
     found: list[Overlap] = []
     going_on: list[Touch] = []
     for touch in touches:
-        going_on = [other for other in going_on if _lies_over(other.call, touch.call, other.call_id, touch.call_id)]
+        going_on = [other for other in going_on if lies_over(other.call, touch.call, other.call_id, touch.call_id)]
         for other in going_on:
             shared = other.touched & touch.touched
             if other.call.pid != touch.call.pid and shared and (other.changes or touch.changes):
@@ -110,7 +111,8 @@ def overlaps(touches: Sequence[Touch]) -> list[Overlap]:
     return found
 
 
-def _lies_over(first: Call, second: Call, first_id: CallId, second_id: CallId) -> bool:
+def lies_over(first: Call, second: Call, first_id: CallId, second_id: CallId) -> bool:
+    """Whether the two calls were going on at the same time."""
     if first_id[0] == second_id[0]:
         return first.began < second.ended and second.began < first.ended
     return first.began_s <= second.ended_s and second.began_s <= first.ended_s

@@ -20,17 +20,19 @@ from smap_simulator import history
 from smap_simulator.history import Event, History, Message
 from smap_simulator.image import Image
 from smap_simulator.recorder import filling, naming, running, talking
+from smap_simulator.recorder.found import answers, riddle, seen_mode
 from smap_simulator.recorder.machine import Connection, Listener, Process, Slot, Table, Where
-from smap_simulator.recorder.order import CallId, Overlap, Touch, overlaps, steps
+from smap_simulator.recorder.order import CallId, Overlap, Step, Touch, overlaps, steps
 from smap_simulator.recorder.scene import Act, Scene
 from smap_simulator.recorder.strace import Call, Ended
-from smap_simulator.recorder.tree import Tree
+from smap_simulator.recorder.tree import Spot, Tree
 
 ACTS: dict[str, Act] = {**naming.ACTS, **filling.ACTS, **talking.ACTS, **running.ACTS}
 # Calls that leave something behind: where one of these never came back, the disk is not known.
 _CHANGING = frozenset(naming.ACTS) - {"stat", "lstat", "newfstatat", "statx"} | {
     "write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate", "fallocate", "fchmod", "fchown",
 }  # fmt: skip
+_SYNCS = ("fsync", "fdatasync", "sync", "syncfs")
 _RESTARTED = 512  # and above: the kernel's own numbers for a call that is begun again
 _LOOKS = (history.Look, history.Open, history.Close)
 
@@ -90,22 +92,19 @@ def _record(logs: Sequence[Log], setting: Setting, moved: Mapping[CallId, bool])
     scene = Scene(Tree(setting.start, setting.tops))
     for log in logs:
         _begin(scene, log)
-    scene.executing = frozenset(
-        item.pid
+    scene.executing = {
+        item.pid: running.words(item)
         for log in logs
-        for item in log.items
+        for item in reversed(log.items)
         if isinstance(item, Call) and item.name in ("execve", "execveat") and item.result == 0
-    )
+    }
+    todo = list(steps([log.items for log in logs], moved))
     touches: list[Touch] = []
-    for step in steps([log.items for log in logs], moved):
-        before = len(scene.events)
-        if isinstance(step.item, Ended):
-            running.ended(scene, step.item)
-            continue
-        _act(scene, step.item)
-        if touched := _touched(scene.events[before:]):
-            changes = any(not isinstance(event, _LOOKS) for event in scene.events[before:])
-            touches.append(Touch(step.item, step.call_id, touched, changes))
+    done: set[int] = set()
+    for at in range(len(todo)):
+        for earlier in _first_of_all(scene, todo, at, done):
+            _take(scene, todo[earlier], touches)
+            done.add(earlier)
     messages = (*setting.messages, *talking.settle(scene))
     told = History(
         setting.start, tuple(scene.events), messages, setting.spool, setting.baddir, setting.title, scene.notes
@@ -113,12 +112,49 @@ def _record(logs: Sequence[Log], setting: Setting, moved: Mapping[CallId, bool])
     return told, overlaps(touches)
 
 
+def _first_of_all(scene: Scene, todo: Sequence[Step], at: int, done: set[int]) -> Iterator[int]:
+    """The step `at`, after whatever must have come before it; nothing where it is done already."""
+    if at in done:
+        return
+    call = todo[at].item
+    if isinstance(call, Call):
+        process = scene.process(call.pid, call)
+        if (spot := riddle(scene, process, call)) is not None:
+            for earlier in answers(scene, todo, at, spot):
+                if earlier not in done:
+                    yield earlier
+                    break
+        if (spot := riddle(scene, process, call)) is not None:
+            scene.note(call, _riddle_in_words(call, spot))
+    yield at
+
+
+def _riddle_in_words(call: Call, spot: Spot) -> str:
+    if spot.inode is None:
+        return f"{spot.name!r} was there, and nobody who is watched had made it"
+    if (seen := seen_mode(call)) is not None:
+        return f"{spot.name!r} had mode {seen:o}, and nobody who is watched had set it"
+    return f"{spot.name!r} was not there, and nobody who is watched had taken it away"
+
+
+def _take(scene: Scene, step: Step, touches: list[Touch]) -> None:
+    """Let a step happen."""
+    before = len(scene.events)
+    if isinstance(step.item, Ended):
+        running.ended(scene, step.item)
+        return
+    _act(scene, step.item)
+    if touched := _touched(scene.events[before:]):
+        changes = any(not isinstance(event, _LOOKS) for event in scene.events[before:])
+        touches.append(Touch(step.item, step.call_id, touched, changes))
+
+
 def _begin(scene: Scene, log: Log) -> None:
     """The first process of a log, as it was started."""
     if not log.items:
         return
     first = log.items[0]
-    process = Process(first.pid, first.pid, 0, "", Table(), Where(log.cwd, "/", log.umask), log.uid, log.gid, told=True)
+    process = Process(first.pid, first.pid, Table(), Where(log.cwd, "/", log.umask), log.uid, log.gid)
     scene.processes[first.pid] = process
     scripts = (*log.scripts, *(None for _ in log.sessions[len(log.scripts) :]))
     made = [Connection(number, script) for number, script in zip(log.sessions, scripts, strict=False)]
@@ -147,6 +183,10 @@ def _act(scene: Scene, call: Call) -> None:
         scene.failed(process, call)
         if call.name == "close":
             act(scene, process, call)
+        return
+    if call.injected:  # success was only said: the kernel has done nothing
+        if call.name in _CHANGING or call.name in _SYNCS:
+            scene.note(call, "success was said of it, and it was not executed")
         return
     act(scene, process, call)
 

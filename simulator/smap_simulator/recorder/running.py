@@ -25,30 +25,30 @@ def fork(scene: Scene, process: Process, call: Call) -> None:
     scene.processes[call.result] = Process(
         call.result,
         process.leader if is_thread else call.result,
-        process.parent if is_thread else process.leader,
-        call.program,
         process.table if shares_files else process.table.copy(),
         process.where if "CLONE_FS" in flags else process.where.copy(),
         process.uid,
         process.gid,
         process.mailing,
-        told=is_thread,
     )
-    if call.result not in scene.executing:
-        scene.spawned(scene.processes[call.result], ())
+    if not is_thread:
+        scene.tell(process, call, history.Spawn, call.result, scene.executing.get(call.result, ()))
+
+
+def words(call: Call) -> tuple[str, ...]:
+    """The arguments of a program that is executed."""
+    return tuple(text_of(word) or "" for word in parts(call.arguments[2 if call.name == "execveat" else 1]))
 
 
 def execute(scene: Scene, process: Process, call: Call) -> None:
-    """execve(2), execveat(2): descriptors that close then do, and a child is told as its parent's program."""
+    """execve(2), execveat(2): descriptors that close then do; a mailer begins its run."""
     unshare(process)
     for fd in [fd for fd, slot in process.table.slots.items() if slot.closes]:
         scene.close(process, fd, call)
-    argv = tuple(text_of(word) or "" for word in parts(call.arguments[2 if call.name == "execveat" else 1]))
-    scene.spawned(process, argv)
     if call.program == "mailer" and process.mailing is None:
         thing = process.thing(0)
-        process.mailing = Mailing(process.leader, argv, thing)
-        scene.tell(process, call, history.MailerStart, argv, process.mailing.inode)
+        process.mailing = Mailing(process.leader, words(call), thing)
+        scene.tell(process, call, history.MailerStart, process.mailing.argv, process.mailing.inode)
         if isinstance(thing, File) and not thing.readable:
             scene.note(call, "the mailer's standard input cannot be read")
 

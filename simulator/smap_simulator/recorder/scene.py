@@ -60,7 +60,7 @@ class Scene:
         self.processes: dict[int, Process] = {}
         self.connections: list[Connection] = []
         self.passed: dict[str, list[File]] = {}  # files on their way from process to process, by host path
-        self.executing: frozenset[int] = frozenset()  # processes that will execute a program
+        self.executing: dict[int, tuple[str, ...]] = {}  # what each process will execute first
         self.nameless: set[int] = set()  # inodes that have no name yet (O_TMPFILE), and so no history
         self._notes: dict[str, None] = {}
 
@@ -188,17 +188,6 @@ class Scene:
         """An event of a process."""
         self.events.append(kind(process.leader, call.program, *fields))
 
-    def spawned(self, process: Process, argv: tuple[str, ...]) -> None:
-        """Tell that a process was started by another, once: when it executes a program, or at once if it never does."""
-        if not process.told:
-            event = history.Spawn(process.parent, process.parent_program, process.leader, argv)
-            self.events.append(event)
-        process.told = True
-
-    def missing(self, call: Call, spot: Spot) -> None:
-        """A call found a file of which nothing was known."""
-        self.note(call, f"{spot.name!r} was there, and nobody who is watched had made it")
-
     def failed(self, process: Process, call: Call) -> None:
         """A call that came back with an error: told where it is one about the disk or a client."""
         name = PLAIN.get(call.name, call.name)
@@ -233,7 +222,7 @@ class Scene:
         """The process of a call; one that nobody was seen to make begins with nothing."""
         if pid not in self.processes:
             self.note(call, "a process came from somewhere that was not seen")
-            self.processes[pid] = Process(pid, pid, 0, "", Table(), Where(), 0, 0)
+            self.processes[pid] = Process(pid, pid, Table(), Where(), 0, 0)
         return self.processes[pid]
 
     def read_by(self, process: Process, thing: Thing, data: bytes) -> None:

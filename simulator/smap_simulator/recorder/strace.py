@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
@@ -24,7 +24,8 @@ _ENDED = re.compile(r"\+\+\+ (?:exited with (\d+)|killed by (\w+)(?: \(core dump
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _SIGNAL = re.compile(r"--- (SIG\w+|stopped by SIG\w+)")
 _WORD = re.compile(r'"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?|[\[{(]|[\]})]|,|[^"\[{(\]}),]+')
-_DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?)?$")
+_DESCRIPTOR = re.compile(r"(-?\d+|0x[0-9a-f]+|AT_FDCWD)(?:<([^>]*)>(?:\(deleted\))?)?$")
+_HEXADECIMAL = re.compile(r"(?:\\x[0-9a-f]{2})*")
 # What the kernel says to itself of a call that a signal came upon: it is begun again, or becomes EINTR
 _RESTARTS = {"ERESTARTSYS": 512, "ERESTARTNOINTR": 513, "ERESTARTNOHAND": 514, "ERESTART_RESTARTBLOCK": 516}
 # fmt: off
@@ -114,8 +115,14 @@ class _Reader:
         """The call in which the process ended, if there is one."""
         if pid in self.open_:
             began, began_s, name, so_far = self.open_.pop(pid)
-            lines = {"began": began, "ended": number, "began_s": began_s, "ended_s": time_s}
-            yield self._count(Call(pid, "", name, split(so_far)[0], None, **lines))  # type: ignore[arg-type]
+            yield self.unfinished(pid, name, so_far, (began, began_s, number, time_s))
+
+    def unfinished(self, pid: int, name: str, text: str, span: tuple[int, float, int, float]) -> Call:
+        """A call that never came back."""
+        began, began_s, ended, ended_s = span
+        times = {"began": began, "ended": ended, "began_s": began_s, "ended_s": ended_s}
+        occurrence = self._number(pid, name)
+        return Call(pid, "", name, split(text)[0], None, occurrence=occurrence, **times)  # type: ignore[arg-type]
 
     def _call(self, pid: int, name: str, text: str, span: tuple[int, float, int, float]) -> Call:
         """`span`: the line and time where it was heard of first, and last."""
@@ -129,13 +136,15 @@ class _Reader:
         where = _where(found["where"]) if found["where"] else None
         injected = "(INJECTED" in found["rest"]
         ended_s = max(heard_s, began_s + float(found["lasted"] or 0))
-        call = Call(pid, "", name, arguments, value, number, injected, 0, where, began, ended, began_s, ended_s)
-        return self._count(call)
+        occurrence = self._number(pid, name)
+        return Call(
+            pid, "", name, arguments, value, number, injected, occurrence, where, began, ended, began_s, ended_s
+        )
 
-    def _count(self, call: Call) -> Call:
-        key = call.pid, call.name
-        self.counts[key] = self.counts.get(key, 0) + 1
-        return replace(call, occurrence=self.counts[key])
+    def _number(self, pid: int, name: str) -> int:
+        """What `when=` counts."""
+        number = self.counts[pid, name] = self.counts.get((pid, name), 0) + 1
+        return number
 
 
 def read(text: str) -> list[Call | Ended]:
@@ -152,8 +161,7 @@ def read(text: str) -> list[Call | Ended]:
         except (TraceError, ValueError) as error:
             raise TraceError(f"line {number}: {str(error)[:200]}") from None
     for pid, (began, began_s, name, so_far) in reader.open_.items():  # still in it when the log was read
-        span = {"began": began, "ended": len(lines) + 1, "began_s": began_s, "ended_s": began_s}
-        found.append(Call(pid, "", name, split(so_far)[0], None, **span))  # type: ignore[arg-type]
+        found.append(reader.unfinished(pid, name, so_far, (began, began_s, len(lines) + 1, began_s)))
     return found
 
 
@@ -232,7 +240,10 @@ def descriptor_of(argument: str) -> tuple[int | None, str | None]:
 
 
 def _where(text: str | None) -> str | None:
-    return bytes.fromhex(text.replace("\\x", "")).decode("latin-1") if text is not None else None
+    """What stands between < and >: in hexadecimal, or plainly for what is no file."""
+    if text is None or not _HEXADECIMAL.fullmatch(text):
+        return text
+    return bytes.fromhex(text.replace("\\x", "")).decode("latin-1")
 
 
 def errno_of(name: str) -> int:
