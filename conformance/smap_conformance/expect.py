@@ -6,7 +6,7 @@ acceptable outcomes, the actual one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -87,6 +87,14 @@ def expect(what: str, actual: object, acceptable: Acceptable, *, rule: str | Non
 def miss(what: str, acceptable: str, actual: object, *, rule: str | None = None) -> NoReturn:
     """The same for a condition that the case has worked out itself."""
     raise Miss(what, acceptable, actual if isinstance(actual, str) else shown(actual), rule)
+
+
+def missed(misses: Sequence[Miss]) -> None:
+    """Raise what was found, where anything was: each blames its own rule, and the text is the first one's."""
+    if len(misses) == 1:
+        raise misses[0]
+    if misses:
+        raise ExceptionGroup(f"{len(misses)} rules are not kept", list(misses))
 
 
 def not_measured(reason: str) -> NoReturn:

@@ -11,6 +11,7 @@ from smap_conformance.expect import Misdeclared, Miss
 
 SECTION_LINES_MAX = 60
 SHORT_BYTES = 40
+FOR_MACHINES = (".json", ".jsonl")  # artefacts that nobody reads line by line
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[s
         if "." in name:
             continue  # a file for programs, such as a history: it goes into the case's folder and nowhere else
         content = section.splitlines()
-        if len(content) == 1 and len(section) < SHORT_BYTES:
+        if name.endswith(FOR_MACHINES):
+            lines += ["", f"--- {name}: {len(content)} lines, in the case's folder"]
+        elif len(content) == 1 and len(section) < SHORT_BYTES:
             lines += ["", f"--- {name}: {section.strip()}"]
         else:
             lines += ["", f"--- {name}", *shortened(content, SECTION_LINES_MAX)]

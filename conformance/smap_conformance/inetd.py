@@ -46,6 +46,8 @@ class Inetd:
                 return client, None
             accepted, _ = self._listener.accept()
             with accepted:
+                if receive_bytes is not None:  # or it would be heard by megabytes of buffer
+                    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_bytes)
                 smap = start(stdin=accepted, stdout=accepted, stderr=accepted)
         except BaseException:
             client.close()

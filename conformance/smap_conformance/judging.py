@@ -66,6 +66,12 @@ def fault_of_the_target(error: BaseException | None) -> AssertionError | None:
     return assertions[0] if found and len(assertions) == len(found) else None
 
 
+def blamed_rules(error: BaseException | None, ids: Sequence[str]) -> list[str]:
+    """The rules that the misses name, of several raised together too; all, where one of them names none."""
+    named = [one.rule if isinstance(one, Miss) else None for one in leaves(error)] if error is not None else []
+    return [name for name in ids if name in named] if named and all(name in ids for name in named) else list(ids)
+
+
 def judge(rules: Mapping[str, Rule], finished: Finished, again: str, known: Sequence[Known] = ()) -> CaseResult:
     """What one finished case says about each of its rules. `again` is the command that runs it once more."""
     judged = _judged(rules, finished, again, known)
@@ -87,7 +93,7 @@ def _judged(rules: Mapping[str, Rule], finished: Finished, again: str, known: Se
     if missed is None:
         line = f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0]
         return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, finished.text, notes, scene)
-    blamed = [missed.rule] if isinstance(missed, Miss) and missed.rule in ids else list(ids)
+    blamed = blamed_rules(finished.raised, ids)
     weighed = {name: Verdict.FAIL if isinstance(missed, Misdeclared) else of_miss(rules[name]) for name in blamed}
     verdicts = {name: weighed.get(name, Verdict.NOT_MEASURED) for name in ids}
     line = neutral(str(missed).splitlines()[0] if str(missed) else "an assertion failed")

@@ -162,6 +162,8 @@ def flood(count: int) -> None:
 def forward(where: list[Any], argv: list[str], path: str) -> int:
     """Hand the message to an SMTP server, byte for byte but for line ends. Returns a sysexits status."""
     words = argv[1:]
+    if "-f" not in words[:-1]:
+        return 64  # as a mailer says to arguments that it cannot understand
     position = words.index("-f")
     sender = words[position + 1].strip("<>")
     with open(path, "rb") as file:

@@ -27,7 +27,7 @@ from smap_conformance.mailer import Mailer
 from smap_conformance.patience import WAIT_S, until
 from smap_conformance.programs import Session, Smapd
 from smap_conformance.recording import Recorder
-from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances
+from smap_conformance.sandbox import ALLOW_NAMESPACES, Circumstances, with_limits
 from smap_conformance.spool import SpoolFile
 from smap_conformance.tracing import Trace, Traced
 
@@ -54,6 +54,7 @@ class Shape:
     groups: tuple[int, ...] | None = None
     descriptors: tuple[int, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)  # besides what they need
+    limits: tuple[tuple[int, int], ...] = ()  # soft ones (resource.RLIMIT_*)
     trace: Trace | None = None  # every program is watched so, unless its start says otherwise
 
     @property
@@ -76,6 +77,7 @@ class Place:
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
+        self.exhibits: dict[str, str] = {}  # what a case adds to its scene: file name → text
         self._recorder: Recorder | None = None
         self._sessions: list[Session] = []
         self._inetd: Inetd | None = None
@@ -193,6 +195,7 @@ class Place:
                 **descriptors | others,
             )
 
+        command = with_limits(self.shape.limits, command)
         try:
             return run(command) if trace is None else self._start_traced(name, command, trace, run)
         except OSError as error:
@@ -393,7 +396,7 @@ class Place:
             "smapd-stderr": self.smapd_said() or "(nothing)",
             "smap-exits": ", ".join(session.died() for session in self._sessions if session.smap),
         }
-        return {name: text for name, text in sections.items() if text}
+        return {name: text for name, text in sections.items() if text} | self.exhibits
 
 
 def _tree(files: Sequence[SpoolFile]) -> str:

@@ -28,6 +28,7 @@ from typing import IO, Any
 
 from smap_conformance import namespace, netperm, offspring
 from smap_conformance.logbook import Logbook
+from smap_conformance.mailer import BASE_INTERPRETER
 from smap_conformance.reach import clear_the_way, obstacle
 from smap_conformance.users import User
 from smap_conformance.view import NETPERM_PATH, cover_sendmail, make_devices, own_folder_of
@@ -90,6 +91,23 @@ class Circumstances:
 
 
 ORDINARY = Circumstances()
+_WITH_LIMITS = """import os, resource, sys
+number = int(sys.argv[1])
+for word in sys.argv[2 : 2 + number]:
+    which, soft = map(int, word.split("="))
+    resource.setrlimit(which, (soft, resource.getrlimit(which)[1]))
+os.execv(sys.argv[2 + number], sys.argv[2 + number :])
+"""
+
+
+def with_limits(limits: Sequence[tuple[int, int]], command: Sequence[str]) -> list[str]:
+    """The command line of a program that sets the limits, and is then the command's program, its first word a path."""
+    if not limits:
+        return list(command)
+    words = [f"{which}={soft}" for which, soft in limits]
+    return [BASE_INTERPRETER, "-IS", "-c", _WITH_LIMITS, str(len(words)), *words, *command]
+
+
 ALLOW_NAMESPACES = "run as root, or where a plain user may make user namespaces (`smaplab doctor` says why not here)"
 
 
@@ -294,6 +312,15 @@ class Sandbox:
         wanted = [f"size={size_bytes}" if size_bytes else "", f"nr_inodes={inodes}" if inodes else "", "mode=755"]
         options = ",".join(word for word in wanted if word)
         namespace.mount("tmpfs", where, "tmpfs", namespace.MS_NOSUID | namespace.MS_NODEV, options)
+
+    def lock_disk(self, where: Path, *, read_only: bool) -> None:
+        """Let the target change nothing on a disk from `mount_disk`, or let it again; we still may.
+
+        OSError (EBUSY) while somebody of the target's has a file there open for writing.
+        """
+        flags = namespace.MS_REMOUNT | namespace.MS_BIND | namespace.MS_NOSUID | namespace.MS_NODEV
+        with self.target_view():
+            namespace.mount("none", where, flags=flags | (namespace.MS_RDONLY if read_only else 0))
 
     def unmount_disk(self, where: Path) -> None:
         """Take it away again."""

@@ -114,6 +114,12 @@ def reference(directory: Path) -> Target:
 
     TargetError when it is not installed or does not work.
     """
+    copy_of_reference(directory)
+    return installed(directory, REFERENCE)
+
+
+def copy_of_reference(directory: Path) -> Path:
+    """The reference's package, copied into `directory`; returns the copy. TargetError when it is not installed."""
     found = importlib.util.find_spec("smap_reference")
     if found is None or not found.submodule_search_locations:
         raise TargetError(
@@ -123,6 +129,11 @@ def reference(directory: Path) -> Target:
     shutil.copytree(found.submodule_search_locations[0], package, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (package, *package.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
+    return package
+
+
+def installed(directory: Path, name: str) -> Target:
+    """The pair whose launchers the copy of the reference in `directory` writes. TargetError when it writes none."""
     made = subprocess.run(
         [sys.executable, "-m", "smap_reference", str(directory)],
         capture_output=True,
@@ -137,4 +148,4 @@ def reference(directory: Path) -> Target:
         said = (made.stderr.strip() or made.stdout.strip() or "nothing").splitlines()[-1]
         raise TargetError(f"the reference made no launchers (exit status {made.returncode}): {said}")
     smap, smapd = map(str, launchers)
-    return Target(name=REFERENCE, smap=(smap,), smapd=(smapd,), executable=smapd)
+    return Target(name=name, smap=(smap,), smapd=(smapd,), executable=smapd)

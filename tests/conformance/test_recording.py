@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import record_runs
 import recorded
+from judged import broken
 from smap_simulator import check, client, conduct, programs
 from smap_simulator.check import Case, Violation
 from smap_simulator.client import Client, Read, Send
@@ -18,17 +19,7 @@ from smap_simulator.models import MODELS
 from smap_simulator.past import Past
 from smap_simulator.scenario import Scenario, recovery
 from smap_simulator.world import Finished, run
-from wrong import Wrong, make
 
-FORGETFUL = Wrong(
-    "does not make the mark durable",
-    "CRASH-02",
-    (),
-    "spool.py",
-    "        self._disk.fsync(self._fd)  # G2 marked",
-    "        pass  # G2 marked",
-    "",
-)
 Histories = dict[str, History]
 
 
@@ -43,7 +34,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Histories:
     """The same of a reference that does not make the mark durable."""
     recorded.needs_strace()
-    smap, smapd = make(FORGETFUL, tmp_path_factory.mktemp("forgetful"))
+    smap, smapd = broken("no-fsync-of-the-mark", tmp_path_factory.mktemp("forgetful"))
     return recorded.record(tmp_path_factory.mktemp("recorded"), smap, smapd)
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smap_conformance import results
 from smap_conformance.catalogue import Level, Rule
-from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, one_of, shown, such_that
+from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, missed, one_of, shown, such_that
 from smap_conformance.failure import Failure
-from smap_conformance.judging import Finished, judge
+from smap_conformance.judging import Finished, blamed_rules, judge
 from smap_conformance.known import Known
 from smap_conformance.verdict import CaseResult, Verdict, conclude, roll_up
 
@@ -223,3 +223,18 @@ def test_overdue_is_a_miss_and_long_values_are_shown_short() -> None:
     assert len(shown(b"x" * 10_000)) < 300
     assert "10000 bytes" in shown(b"x" * 10_000)
     assert len(shown(["x" * 5000])) < 500
+
+
+def test_misses_raised_together_blame_each_its_own_rule() -> None:
+    ids = ("CRASH-02", "CRASH-03", "CRASH-04")
+    one, two = Miss("a", "b", "c", "CRASH-02"), Miss("a", "b", "c", "CRASH-04")
+    assert blamed_rules(one, ids) == ["CRASH-02"]
+    assert blamed_rules(ExceptionGroup("", [two, ExceptionGroup("", [one])]), ids) == ["CRASH-02", "CRASH-04"]
+    assert blamed_rules(ExceptionGroup("", [two, Miss("a", "b", "c")]), ids) == list(ids)
+    with pytest.raises(Miss) as raised:
+        missed([one])
+    assert raised.value is one
+    with pytest.raises(ExceptionGroup) as group:
+        missed([one, two])
+    assert group.value.exceptions == (one, two)
+    missed([])
