@@ -70,6 +70,13 @@ def rules() -> dict[str, Rule]:
     return read(PATH)
 
 
+@cache
+def chapters() -> dict[str, str]:
+    """Chapter → what it is about, in the catalogue's order."""
+    table = tomllib.loads(PATH.read_text(encoding="utf-8"))
+    return {name: str(row["title"]) for name, row in table["chapter"].items()}
+
+
 def matching(catalogue: dict[str, Rule], words: str) -> set[str]:
     """Rule ids chosen by a comma-separated list of ids and chapters; CatalogueError names what matches nothing."""
     chosen: set[str] = set()

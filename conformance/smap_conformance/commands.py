@@ -19,6 +19,7 @@ from smap_conformance import afterwards, catalogue, manifest, results, running, 
 from smap_conformance import doctor as doctoring
 from smap_conformance.catalogue import Level
 from smap_conformance.command_line import Choices, joined, pytest_line
+from smap_conformance.report import command as report_command
 from smap_conformance.users import user_for_targets
 
 USAGE, HARNESS_FAILED = 2, 3
@@ -232,5 +233,5 @@ def doctor() -> None:
         raise fail(str(error.args[0])) from None
 
 
-for command in (*simulating.COMMANDS, *afterwards.COMMANDS):
+for command in (*simulating.COMMANDS, *afterwards.COMMANDS, report_command.report):
     smaplab.add_command(command)

@@ -11,23 +11,25 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
-from smap_simulator import campaign, history
-from smap_simulator.address import SCENARIOS, AddressError, parse
+from smap_simulator import campaign, history, soundness
+from smap_simulator.address import GRAMMAR, SCENARIOS, AddressError, parse
 from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.crash import IdError
-from smap_simulator.history import HistoryError
+from smap_simulator.crew import Crew
+from smap_simulator.history import History, HistoryError
+from smap_simulator.inquest import Inquest, untold
 from smap_simulator.models import MODELS
 from smap_simulator.mutants import MUTANTS, Mutant, MutantError
 from smap_simulator.replay import COMMAND, Replayed
@@ -35,7 +37,7 @@ from smap_simulator.replay import replay as replay_address
 from smap_simulator.trial import Trial, hold
 
 from smap_conformance import teeth
-from smap_conformance.survey import Survey
+from smap_conformance.survey import INTERRUPTED, Saved, Survey
 
 SIMULATOR_FAILED = 3
 JOBS_MAX = 1000
@@ -107,22 +109,32 @@ jobs_option = click.option(
     callback=known("mutant", ("", *MUTANT_NAMES)),
     help="A broken variant instead of the reference; stops at the first finding.",
 )
+@click.option(
+    "--history",
+    "source",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The crash states of a saved history, judged by what lies on the disk; no program runs.",
+)
 @jobs_option
 @click.option(
     "--json", "report", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write a report."
 )
 @click.option("--list", "listing", is_flag=True, help="List scenarios, models, chapters and mutants, and do nothing.")
-def simulate(jobs: int, report: Path | None, listing: bool, **chosen: Any) -> None:
-    """Hurt the reference in every way, and say which guarantees broke."""
+def simulate(jobs: int, report: Path | None, listing: bool, source: Path | None, **chosen: Any) -> None:
+    """Hurt the reference in every way, and say which guarantees broke. An interrupt says what was found so far."""
     if listing:
         list_everything(Console())
         return
     plan = Plan(**chosen)
-    if not plan.tasks():
+    if source is not None:
+        must_go_with_a_history(chosen)
+        saved = history_in(source)
+    elif not plan.tasks():
         raise click.ClickException("nothing to do: these chapters do not have these scenarios")
     writable(report)
     with failures_told():
-        survey = carry_out(plan, jobs)
+        survey = carry_out(plan, jobs) if source is None else hold_inquest(source, saved, plan, jobs)
     survey.show(Console())
     if report is not None:
         try:
@@ -130,6 +142,26 @@ def simulate(jobs: int, report: Path | None, listing: bool, **chosen: Any) -> No
         except OSError as error:
             raise click.ClickException(f"--json: {report}: {error.strerror}: name a file to write to") from None
     raise click.exceptions.Exit(survey.status)
+
+
+def must_go_with_a_history(chosen: Iterable[str]) -> None:
+    """Only a model can be chosen of a history: it is one run already."""
+    context = click.get_current_context()
+    for name in chosen:
+        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if given and name != "models":
+            option = next(each.opts[0] for each in context.command.params if each.name == name)
+            raise click.ClickException(f"{option} does not go with --history, which is one run already; leave it out")
+
+
+def history_in(file: Path) -> History:
+    """A saved history that can have happened, or one line that says what to mend."""
+    try:
+        return soundness.load(file)
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}: name a file that can be read") from None
+    except HistoryError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def writable(file: Path | None) -> None:
@@ -154,6 +186,29 @@ def carry_out(plan: Plan, jobs: int) -> Survey:
     """The campaign under a progress bar, and each distinct finding once more for its counterexample."""
     started = time.monotonic()
     early = bool(plan.mutant)
+    with telling(started) as tell:
+        totals = campaign.run(plan, jobs=jobs, progress=tell, stop_early=early)
+    seconds = time.monotonic() - started
+    replays = tuple((each, replay_address(each.address, rule=each.rule)) for each in totals.distinct())
+    return Survey(plan, totals, replays, seconds, stopped_early=early and bool(totals.findings))
+
+
+def hold_inquest(file: Path, saved: History, plan: Plan, jobs: int) -> Survey:
+    """The crash states of a saved history under each model."""
+    started = time.monotonic()
+    tasks = [Inquest(saved, model) for model in plan.models or MODELS]
+    with telling(started) as tell:
+        totals = campaign.carry_out(tasks, jobs=min(jobs, len(tasks)), progress=tell)
+    seconds = time.monotonic() - started
+    replays = tuple(
+        (each, replay_address(each.address, saved, rule=each.rule, source=str(file))) for each in totals.distinct()
+    )
+    return Survey(plan, totals, replays, seconds, saved=Saved(str(file), saved.title, tuple(untold(saved))))
+
+
+@contextmanager
+def telling(started: float) -> Iterator[campaign.Progress]:
+    """The progress bar of a campaign."""
     with progress() as bar:
         row = bar.add_task("", total=None, told="tasks")
 
@@ -164,10 +219,7 @@ def carry_out(plan: Plan, jobs: int) -> Survey:
             told = f"tasks  {states} states  {rate}  {sums['violations']} violations"
             bar.update(row, completed=done, total=total, told=told)
 
-        totals = campaign.run(plan, jobs=jobs, progress=tell, stop_early=early)
-    seconds = time.monotonic() - started
-    replays = tuple((each, replay_address(each.address, rule=each.rule)) for each in totals.distinct())
-    return Survey(plan, totals, replays, seconds, stopped_early=early and bool(totals.findings))
+        yield tell
 
 
 def progress() -> Progress:
@@ -201,14 +253,14 @@ def list_everything(console: Console) -> None:
         console.print()
 
 
-@click.command()
-@click.argument("address")
+@click.command(epilog=f"\b\n{GRAMMAR.replace(chr(10) * 2, chr(10))}")
+@click.argument("address", default="")
 @click.option(
     "--history",
     "source",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The history that the crash id is of; its program need not run.",
+    help="The history that the crash id is of; its program need not run. Without an ADDRESS the history is drawn.",
 )
 @click.option(
     "--save",
@@ -219,15 +271,17 @@ def list_everything(console: Console) -> None:
 )
 def replay(address: str, source: Path | None, target: Path | None) -> None:
     """Show a run, RUN, or a crash state, RUN/ID, again; with a saved history, ID alone will do."""
+    if not address and source is None:
+        raise click.UsageError("Missing argument 'ADDRESS'.")
+    saved = history_in(source) if source is not None else None
     try:
-        saved = history.load(source) if source is not None else None
         with failures_told_but_usage():
-            found = replay_address(address, saved)
+            found = replay_address(address, saved, source=str(source) if source is not None else "")
         if target is not None:
             history.save(found.history, target)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    except (AddressError, IdError, MutantError, HistoryError) as error:
+    except (AddressError, IdError, MutantError) as error:
         raise click.ClickException(str(error)) from None
     show_replay(found)
     raise click.exceptions.Exit(int(bool(found.violations)))
@@ -282,11 +336,16 @@ def simulated(names: tuple[str, ...], jobs: int) -> None:
     """Let the simulator find the mutants of these names (none: all)."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     tried: dict[str, tuple[Trial, float]] = {}
+    interrupted = False
     with failures_told(), progress() as bar:
         row = bar.add_task("", total=len(chosen), told="mutants")
-        for trial, seconds in trials(chosen, jobs):
-            tried[trial.mutant.name] = (trial, seconds)
-            bar.advance(row)
+        try:
+            for trial, seconds in trials(chosen, jobs):
+                tried[trial.mutant.name] = (trial, seconds)
+                bar.advance(row)
+        except KeyboardInterrupt:
+            interrupted = True
+    chosen = [mutant for mutant in chosen if mutant.name in tried]
     console = Console()
     console.print(table_of_mutants([tried[mutant.name] for mutant in chosen]))
     if names:
@@ -296,8 +355,10 @@ def simulated(names: tuple[str, ...], jobs: int) -> None:
     alive = [mutant.name for mutant in chosen if tried[mutant.name][0].found is None]
     told = f"{len(chosen) - len(alive)} of {len(chosen)} mutants found by the guarantee that they break"
     style = "bold red" if alive else "bold green"
-    console.print(Text(told + (f"; not found: {', '.join(alive)}" if alive else ""), style), soft_wrap=True)
-    raise click.exceptions.Exit(int(bool(alive)))
+    told += f"; not found: {', '.join(alive)}" if alive else ""
+    told += "; interrupted before the others were tried" if interrupted else ""
+    console.print(Text(told, style), soft_wrap=True)
+    raise click.exceptions.Exit(INTERRUPTED if interrupted else int(bool(alive)))
 
 
 def trials(chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Trial, float]]:
@@ -305,13 +366,13 @@ def trials(chosen: Sequence[Mutant], jobs: int) -> Iterator[tuple[Trial, float]]
     if jobs == 1:
         yield from map(timed_trial, chosen)
         return
-    with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
-        for future in as_completed([pool.submit(timed_trial, mutant) for mutant in chosen]):
-            yield future.result()
+    with Crew(min(jobs, len(chosen))) as crew:
+        for _, tried in crew.results(timed_trial, chosen):
+            yield tried
 
 
 def timed_trial(mutant: Mutant) -> tuple[Trial, float]:
-    """In a process of the pool."""
+    """In a process of the crew."""
     started = time.monotonic()
     trial = hold(mutant)
     return trial, time.monotonic() - started

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from smap_simulator import bounds
+from smap_simulator.bounds import Bound
 from smap_simulator.campaign import CHAPTERS, Plan, Totals
 from smap_simulator.experiment import Finding
 from smap_simulator.replay import COMMAND, Replayed
@@ -22,6 +24,7 @@ from smap_simulator.replay import COMMAND, Replayed
 from smap_conformance.verdict import counted
 
 SCHEMA = 1
+INTERRUPTED = 130
 NEVER_MADE = "no run in this plan makes the call"
 PANELS_MAX = 8
 # A column of the table: its heading, and the counts that it sums up.
@@ -37,6 +40,15 @@ COLUMNS = (
 ALLOWED = "allowed: "
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The history that was cut, where it was no campaign's: its file, and what it cannot be asked."""
+
+    file: str
+    title: str
+    untold: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Survey:
     """A campaign that is over. `replays` are the distinct findings again, each with its counterexample."""
@@ -46,10 +58,13 @@ class Survey:
     replays: tuple[tuple[Finding, Replayed], ...]
     seconds: float
     stopped_early: bool = False
+    saved: Saved | None = None
 
     @property
     def status(self) -> int:
         """The exit status."""
+        if self.totals.interrupted:
+            return INTERRUPTED
         return int(bool(self.totals.sums["violations"]))
 
     def allowed(self) -> dict[str, int]:
@@ -59,18 +74,27 @@ class Survey:
 
     def not_measured(self) -> list[str]:
         """The rows of the fault table that struck nothing; none is told of a campaign that stopped before its end."""
-        return [] if self.stopped_early else self.totals.not_struck(self.plan)
+        return [] if self.stopped_early or self.totals.interrupted or self.saved else self.totals.not_struck(self.plan)
+
+    def bounds(self) -> list[Bound]:
+        """Where the campaign stopped by itself: what lies beyond is not measured."""
+        if self.saved is not None:
+            return list(bounds.of_states(self.totals.sums))
+        return bounds.of_plan(self.plan, self.totals)
 
     def as_json(self) -> str:
         """The report."""
         plain: dict[str, Any] = {
             "smaplab-survey": SCHEMA,
             "plan": asdict(self.plan),
+            "history": asdict(self.saved) if self.saved is not None else None,
             "stopped_early": self.stopped_early,
+            "interrupted": self.totals.interrupted,
             "chapters": {name: dict(sorted(counts.items())) for name, counts in sorted(self.totals.counts.items())},
             "sums": dict(sorted(self.totals.sums.items())),
             "faults_fired": dict(sorted(self.totals.fired.items())),
             "not_measured": [{"fault": row, "reason": NEVER_MADE} for row in self.not_measured()],
+            "bounds": [asdict(bound) for bound in self.bounds()],
             "allowed": self.allowed(),
             "findings": [_plain(finding, replayed) for finding, replayed in self.replays],
             "status": self.status,
@@ -91,6 +115,9 @@ class Survey:
             console.print(Text(told, "cyan"), soft_wrap=True)
         for row in self.not_measured():
             console.print(Text(f"not measured: {row}: {NEVER_MADE}", "yellow"), soft_wrap=True)
+        for row in self.saved.untold if self.saved is not None else ():
+            console.print(Text(f"not measured: {row}", "yellow"), soft_wrap=True)
+        console.print(table_of_bounds(self.bounds()))
         show_findings(self.replays, console)
         sums = self.totals.sums
         states = sums["states"] + sums["states in recoveries"]
@@ -100,13 +127,10 @@ class Survey:
         )
         rules = {(finding.word, finding.rule) for finding, _ in self.replays}
         broken = f"{counted(sums['violations'], 'violation')} of {counted(len(rules), 'guarantee')}"
-        early = ", stopped at the first" if self.stopped_early else ""
-        console.print(
-            Text(
-                told + (broken + early if self.status else "no violation"), "bold red" if self.status else "bold green"
-            ),
-            soft_wrap=True,
-        )
+        told += broken if sums["violations"] else "no violation"
+        told += ", stopped at the first" if self.stopped_early else ""
+        told += f", interrupted after {counted(self.totals.tasks, 'task')}" if self.totals.interrupted else ""
+        console.print(Text(told, "bold red" if self.status else "bold green"), soft_wrap=True)
 
 
 def coverage(totals: Totals) -> Table:
@@ -114,7 +138,7 @@ def coverage(totals: Totals) -> Table:
     table = Table(
         title="what was tried", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
-    table.add_column("chapter")
+    table.add_column("chapter", min_width=max(map(len, CHAPTERS)))
     for heading, _ in COLUMNS:
         table.add_column(heading, justify="right")
     table.add_column("allowed", justify="right")
@@ -126,13 +150,28 @@ def coverage(totals: Totals) -> Table:
     return table
 
 
+def table_of_bounds(found: Iterable[Bound]) -> Table:
+    """What was cut off silently nowhere: each bound, and how often there would have been more."""
+    table = Table(
+        title="not measured: what lies beyond", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for heading in ("bound", "at most", "met", "left out"):
+        table.add_column(heading, justify="right" if heading in ("at most", "met") else "left", overflow="fold")
+    for bound in found:
+        met = "always" if bound.cut is None else str(bound.cut) if bound.cut else "never"
+        left_out = Text(bound.leaves_out if bound.cut != 0 else "nothing")
+        table.add_row(Text(bound.name), str(bound.limit), met, left_out, style="" if bound.cut != 0 else "dim")
+    return table
+
+
 def show_findings(replays: Iterable[tuple[Finding, Replayed]], console: Console) -> None:
     """A panel for each broken guarantee; the same guarantee under another model takes a line."""
     told: set[tuple[str, str]] = set()
     for finding, replayed in replays:
         key = (finding.word, finding.rule)
         where = f" under {finding.model}" if finding.model else ""
-        again = f"{COMMAND} {replayed.minimal or finding.address}"
+        again = replayed.command or f"{COMMAND} {finding.address}"
         if key in told or len(told) >= PANELS_MAX:
             console.print(Text(f"{finding.word} {finding.rule}{where}: {again}", "red"), soft_wrap=True)
             continue

@@ -23,13 +23,29 @@ from typing import Any
 from smap_simulator import scenario
 from smap_simulator.choice import Choice, Replayed, Seeded, Undisturbed
 from smap_simulator.client import HalfClose, Reset
-from smap_simulator.fault import ANY_CALL, Effect, Fault
+from smap_simulator.fault import ANY_CALL, SLOW_CALLS, TABLE, Effect, Fault
 from smap_simulator.mailer import Input, Script
 from smap_simulator.programs import Programs
 from smap_simulator.scenario import Scenario
 from smap_simulator.world import Finished, run
 
+# The short form of docs/simulate.md, for a help text.
+GRAMMAR = """\
+ADDRESS is RUN, RUN/ID or RUN/ID/ID: a run, a crash state of it, one of the recovery.
+
+RUN is SCENARIO, and after each + one thing that is not as usual:
+  fault=PROGRAM.CALL.WHAT.NTH[.ever]  smap.fsync.EIO.1, smap.write.short7.1.ever, copy.any.kill-after.7
+  seed=N | turns=AT.DECISION,...      a random schedule, or one decision by decision
+  bytes=N, inodes=N                   the room on the disk
+  then=accepts                        after the crash the mailer accepts
+  mutant=NAME                         of a broken variant
+ID is MODEL:cCUT[:0bBITS][:LOOKS], as a counterexample prints it.
+`smaplab simulate --list` names scenarios, models and mutants; docs/simulate.md has the whole of it."""
+SEE = "see `smaplab replay --help`, or docs/simulate.md"
 _ANY = "any"
+TURNS_MAX = 1 << 20  # more decisions than any run takes
+_PROGRAMS = ("smap", "smapd", "copy", "mailer")
+_CALLS = {ANY_CALL, *(call for _, call, _ in TABLE), *(call for calls in SLOW_CALLS.values() for call in calls)}
 _EFFECTS = {"kill-before": Effect.KILL_BEFORE, "kill-half": Effect.KILL_HALF, "kill-after": Effect.KILL_AFTER}
 
 
@@ -127,27 +143,42 @@ def parse(text: str) -> Address:
     name, *fields = text.split("+")
     if name not in SCENARIOS:
         raise AddressError(f"{text}: no scenario {name!r}; `smaplab simulate --list` names them")
-    found = Address(name)
+    found: dict[str, Any] = {}
     for field in fields:
         key, _, value = field.partition("=")
         try:
-            found = replace(found, **_read(key, value))
-        except (ValueError, IndexError, KeyError):
-            raise AddressError(f"{text}: {field!r} is no part of an address; see `smaplab simulate --help`") from None
-    return found
+            read = _read(key, value)
+        except (ValueError, KeyError):
+            raise AddressError(f"{text}: {field!r} is no part of an address; {SEE}") from None
+        if read.keys() & found.keys():
+            raise AddressError(f"{text}: {key!r} is there twice; {SEE}")
+        found |= read
+    if "seed" in found and "turns" in found:
+        raise AddressError(f"{text}: a seed and turns both decide who runs; leave one of them out")
+    return Address(name, **found)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _read(key: str, value: str) -> dict[str, Any]:
     if key == "turns":
         pairs = [each.split(".") for each in value.split(",")]
-        return {"turns": tuple((int(at), int(decision)) for at, decision in pairs)}
+        turns = tuple((_number(at), _number(decision)) for at, decision in pairs)
+        positions = [at for at, _ in turns]
+        if positions != sorted(set(positions)) or positions[-1] > TURNS_MAX or not all(way for _, way in turns):
+            raise ValueError(value)
+        return {"turns": turns}
     if key == "fault":
         return {"fault": _fault(value)}
     if key == "then" and value == "accepts":
         return {"then_accepts": True}
-    if key == "mutant":
+    if key == "mutant" and value:
         return {"mutant": value}
-    return {{"seed": "seed", "bytes": "room_bytes", "inodes": "room_inodes"}[key]: int(value)}
+    return {{"seed": "seed", "bytes": "room_bytes", "inodes": "room_inodes"}[key]: _number(value)}
 
 
 def _fault_word(fault: Fault) -> str:
@@ -161,11 +192,13 @@ def _fault_word(fault: Fault) -> str:
 
 def _fault(text: str) -> Fault:
     program, call, what, nth, *rest = text.split(".")
-    if rest not in ([], ["ever"]):
+    call = ANY_CALL if call == _ANY else call
+    if rest not in ([], ["ever"]) or program not in _PROGRAMS or call not in _CALLS or nth == "0":
         raise ValueError(text)
-    plain = Fault(program, ANY_CALL if call == _ANY else call, nth=int(nth), persistent=bool(rest))
+    plain = Fault(program, call, nth=_number(nth), persistent=bool(rest))
     if what in _EFFECTS:
         return replace(plain, effect=_EFFECTS[what])
-    if short := re.fullmatch(r"short(\d+)", what):
-        return replace(plain, effect=Effect.SHORT, bytes_max=int(short[1]))
-    return replace(plain, errno=int(getattr(errno, what, 0)) or int(what))
+    if what.startswith("short"):
+        return replace(plain, effect=Effect.SHORT, bytes_max=_number(what.removeprefix("short")))
+    named = {name: number for number, name in errno.errorcode.items()}
+    return replace(plain, errno=named[what])

@@ -1,7 +1,8 @@
 """Many experiments, on all cores: which there are, in what order, and what they found together.
 
 The plan is a list of tasks, each small enough that a progress bar moves and large enough that starting it costs
-nothing. They run through any `concurrent.futures` executor; the totals do not depend on who ran what, or when.
+nothing. The totals do not depend on who ran what, or when, also where the first finding (of the plan, not of the clock)
+ends it. An interrupt ends it too: the totals then say so, and are of what was done.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from smap_simulator import fault, mutants, programs
 from smap_simulator.address import SCENARIOS, Address, word
+from smap_simulator.crew import Crew
 from smap_simulator.experiment import Finding, Lab, Result
+from smap_simulator.fault import Fault
 from smap_simulator.models import MODELS
 from smap_simulator.scenario import NAMED
 
 SEEDS_A_TASK = 25
+SEEDS_CRASHED = 2  # so many random schedules of each scenario that has them are cut as well
 # Where faults strike: between them every call of every program is made.
 FAULTED = (
     "one message",
@@ -53,6 +57,18 @@ SEEDED = ("two smapd", "two smapd, two sessions", "two sessions at once", "perma
 CHAPTERS = ("crashes", "faults", "room", "schedules", "scenarios")
 
 
+class Work(Protocol):
+    """A piece of work: which row of the table it counts in, which row of the fault table it sweeps, and the doing."""
+
+    @property
+    def chapter(self) -> str: ...
+
+    @property
+    def fault(self) -> Fault | None: ...
+
+    def carry_out(self, lab: Lab) -> Result: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One experiment: a method of `Lab`, and what it is given beside the address."""
@@ -61,6 +77,11 @@ class Task:
     method: str
     address: Address
     options: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def fault(self) -> Fault | None:
+        """The row of the fault table."""
+        return self.address.fault
 
     def carry_out(self, lab: Lab) -> Result:
         """Do it."""
@@ -97,6 +118,10 @@ def _crashes(plan: Plan) -> Iterator[Task]:
             yield Task("crashes", "crashes", plan.address(name), options)
             if name in REFUSING:
                 yield Task("crashes", "crashes", plan.address(name, then_accepts=True), options)
+    for name in SEEDED:
+        for seed in range(plan.first_seed, plan.first_seed + min(plan.seeds, SEEDS_CRASHED)):
+            for model in plan.models or tuple(MODELS):
+                yield Task("crashes", "crashes", plan.address(name, seed=seed), (("model", model), ("deep", False)))
 
 
 def _faults(plan: Plan) -> Iterator[Task]:
@@ -132,22 +157,23 @@ _CHAPTER_TASKS: dict[str, Callable[[Plan], Iterator[Task]]] = {
 
 @dataclass(slots=True)
 class Totals:
-    """What all experiments found. `not_struck` are the rows of the fault table that no run came to."""
+    """What all experiments found. `interrupted`: they are not all."""
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)  # by chapter
     findings: list[Finding] = field(default_factory=list)
     fired: Counter[str] = field(default_factory=Counter)
     struck: set[str] = field(default_factory=set)
     tasks: int = 0
+    interrupted: bool = False
 
-    def add(self, task: Task, result: Result) -> None:
+    def add(self, task: Work, result: Result) -> None:
         """Take in one result."""
         self.tasks += 1
         self.counts.setdefault(task.chapter, Counter()).update(result.counts)
         self.findings += result.findings
         self.fired.update(result.fired)
-        if task.address.fault is not None and result.counts["runs"]:
-            self.struck.add(task.address.fault.describe())
+        if task.fault is not None and result.counts["runs"]:
+            self.struck.add(task.fault.describe())
 
     @property
     def sums(self) -> Counter[str]:
@@ -172,13 +198,16 @@ _lab: Lab | None = None
 
 def _open_lab(package: Path | None) -> None:
     """What a worker does before its first task."""
-    global _lab  # noqa: PLW0603 - one for each process of the pool
+    global _lab  # noqa: PLW0603 - one for each process of the crew
     _lab = Lab(programs.load(package))
 
 
-def _carry_out(task: Task) -> Result:
+def _carry_out(task: Work) -> Result:
     assert _lab is not None
     return task.carry_out(_lab)
+
+
+Progress = Callable[[int, int, Totals], None]
 
 
 def run(
@@ -186,69 +215,71 @@ def run(
     *,
     jobs: int = 1,
     package: Path | None = None,
-    progress: Callable[[int, int, Totals], None] | None = None,
+    progress: Progress | None = None,
     stop_early: bool = False,
 ) -> Totals:
     """Carry a plan out with so many processes. `stop_early`: the first finding will do.
 
     `package` is the reference that a mutant is made of, where the plan names one. MutantError when it does not fit.
     """
-    tasks = plan.tasks()
     with tempfile.TemporaryDirectory(prefix="smaplab-mutant-") as directory:
         where = None
         if plan.mutant:
-            where = mutants.apply(
-                mutants.named(plan.mutant), package or programs.reference_directory(), Path(directory)
-            )
-        if jobs == 1:
-            lab = Lab(programs.load(where))
-            try:
-                return _collect(tasks, (task.carry_out(lab) for task in tasks), progress, stop_early=stop_early)
-            finally:
-                programs.unload(lab.programs)
-        with ProcessPoolExecutor(jobs, initializer=_open_lab, initargs=(where,)) as pool:
-            return _through(pool, tasks, progress, stop_early=stop_early)
+            package = package or programs.reference_directory()
+            where = mutants.apply(mutants.named(plan.mutant), package, Path(directory))
+        return carry_out(plan.tasks(), jobs=jobs, package=where, progress=progress, stop_early=stop_early)
 
 
-def _through(
-    pool: Executor,
-    tasks: Sequence[Task],
-    progress: Callable[[int, int, Totals], None] | None,
+def carry_out(
+    tasks: Sequence[Work],
     *,
-    stop_early: bool,
+    jobs: int = 1,
+    package: Path | None = None,
+    progress: Progress | None = None,
+    stop_early: bool = False,
 ) -> Totals:
-    """The same through an executor whose workers have opened their lab; totals in the order of the plan."""
-    futures = {pool.submit(_carry_out, task): at for at, task in enumerate(tasks)}
+    """Carry out any pieces of work with the programs of a package (None: the reference)."""
+    totals = Totals()
+    if jobs > 1:
+        with Crew(jobs, _open_lab, package) as crew:
+            return _through(crew, tasks, progress, stop_early=stop_early)
+    lab = Lab(programs.load(package))
+    try:
+        for task in tasks:
+            totals.add(task, task.carry_out(lab))
+            if progress is not None:
+                progress(totals.tasks, len(tasks), totals)
+            if stop_early and totals.findings:
+                break
+    except KeyboardInterrupt:
+        totals.interrupted = True
+    finally:
+        programs.unload(lab.programs)
+    return totals
+
+
+def _through(crew: Crew, tasks: Sequence[Work], progress: Progress | None, *, stop_early: bool) -> Totals:
+    """The same with a crew. Where the first finding will do, all tasks before it are done, and none after it counts."""
     results: dict[int, Result] = {}
     running = Totals()
-    for future in as_completed(futures):
-        at = futures[future]
-        results[at] = future.result()
-        running.add(tasks[at], results[at])
-        if progress is not None:
-            progress(len(results), len(tasks), running)
-        if stop_early and running.findings:
-            for other in futures:
-                other.cancel()
-            break
-    ordered = sorted(results)
-    return _collect([tasks[at] for at in ordered], (results[at] for at in ordered), None, stop_early=stop_early)
-
-
-def _collect(
-    tasks: Sequence[Task],
-    results: Iterator[Result],
-    progress: Callable[[int, int, Totals], None] | None,
-    *,
-    stop_early: bool,
-) -> Totals:
-    totals = Totals()
-    for task, result in zip(tasks, results, strict=False):
-        totals.add(task, result)
-        if progress is not None:
-            progress(totals.tasks, len(tasks), totals)
-        if stop_early and totals.findings:
-            break
+    last = len(tasks) - 1  # the last task that counts
+    try:
+        for at, result in crew.results(_carry_out, tasks):
+            results[at] = result
+            running.add(tasks[at], result)
+            if progress is not None:
+                progress(len(results), len(tasks), running)
+            if stop_early and result.findings and at < last:
+                last = at
+                crew.forget(last)
+            if stop_early and running.findings and all(before in results for before in range(last)):
+                break
+    except KeyboardInterrupt:
+        running.interrupted = True
+    totals = Totals(interrupted=running.interrupted)
+    for at in sorted(results):
+        if at <= last:
+            totals.add(tasks[at], results[at])
     return totals
 
 

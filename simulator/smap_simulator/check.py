@@ -75,7 +75,7 @@ class Case:
     """What a crash left, and what became of it.
 
     `pasts` are the histories that led here, each up to its crash. `recovery` begins at `image`; its mailer reads all
-    and accepts, unless `accepts` is False.
+    and accepts, unless `accepts` is False. `in_the_end` is the disk after it, where that is known already.
     """
 
     pasts: tuple[Past, ...]
@@ -83,12 +83,12 @@ class Case:
     recovery: History | None = None
     model: str = ""
     accepts: bool = True
+    in_the_end: Image | None = None
 
     @classmethod
     def of(cls, history: History, state: CrashState, recovery: History | None, earlier: tuple[Past, ...] = ()) -> Case:
-        """The case of one crash state; `earlier` are the crashes before this one."""
-        past = Past(history, state.cut, earlier[-1] if earlier else None)
-        return cls((*earlier, past), state.image, recovery, state.model)
+        """The case of one crash state; `earlier` are the crashes before this one. For many of them: `Judge`."""
+        return Judge(history, earlier).case(state, recovery)
 
     @property
     def last(self) -> Past:
@@ -103,6 +103,8 @@ class Case:
     @cached_property
     def final(self) -> Image:
         """What the disk holds in the end."""
+        if self.in_the_end is not None:
+            return self.in_the_end
         return live(self.recovery) if self.recovery is not None else self.image
 
     @cached_property
@@ -161,12 +163,16 @@ def lost(case: Case) -> Iterator[Violation]:
 
 
 def _is_kept(case: Case, promise: Promise) -> bool:
-    """Whether a file in the end holds the whole message: in baddir, or in the spool with the mark."""
+    """Whether a file in the end holds the whole message: in baddir, or in the spool with the mark.
+
+    It may be a copy, but not the file of another promise: two messages may be alike to the last byte.
+    """
     whole = case.whole(promise.inode)
+    others = {other.inode for other in case.promises} - {promise.inode}
     aside = files_in(case.final, case.history.baddir).values()
     spool = files_in(case.final, case.history.spool).values()
-    return any(node.data == whole for _, node in aside) or any(
-        node.data == whole and node.mode == MARK for _, node in spool
+    return any(node.data == whole and inode not in others for inode, node in aside) or any(
+        node.data == whole and node.mode == MARK and inode not in others for inode, node in spool
     )
 
 
@@ -318,3 +324,26 @@ CHECKS: tuple[Callable[[Case], Iterator[Violation]], ...] = (lost, partial, mark
 def violations(case: Case) -> list[Violation]:
     """Every broken guarantee, those that are allowed included."""
     return [found for check in CHECKS for found in check(case)]
+
+
+class Judge:
+    """Judges many crash states of one history; what was known before each cut is worked out once."""
+
+    def __init__(self, history: History, earlier: tuple[Past, ...] = ()) -> None:
+        self._history, self._earlier = history, earlier
+        self._pasts: dict[int, Past] = {}
+
+    def past(self, cut: int) -> Past:
+        """The history up to a cut."""
+        found = self._pasts.get(cut)
+        if found is None:
+            before = self._earlier[-1] if self._earlier else None
+            found = self._pasts[cut] = Past(self._history, cut, before)
+        return found
+
+    def case(
+        self, state: CrashState, recovery: History | None, *, accepts: bool = True, in_the_end: Image | None = None
+    ) -> Case:
+        """The case of one of the history's crash states."""
+        pasts = (*self._earlier, self.past(state.cut))
+        return Case(pasts, state.image, recovery, state.model, accepts, in_the_end)

@@ -97,6 +97,7 @@ class Exhaustive:
     def __init__(self, preemptions_max: int) -> None:
         self.preemptions_max = preemptions_max
         self.schedules = 0
+        self.cut_short = 0  # schedules in which the bound forbade a preemption
 
     def __iter__(self) -> Iterator[Choice]:
         prefix: list[int] | None = []
@@ -104,6 +105,7 @@ class Exhaustive:
             branch = _Branch(prefix, self.preemptions_max)
             self.schedules += 1
             yield branch
+            self.cut_short += branch.cut_short
             prefix = branch.next_prefix()
 
 
@@ -115,13 +117,16 @@ class _Branch:
         self._prefix = prefix
         self._ways: list[int] = []  # how many ways could have been taken at each decision
         self._left = preemptions_max
+        self.cut_short = False  # a further preemption would have been possible
 
     def choose(self, ways: int, *, preempts: bool = False) -> int:
         at = len(self.decisions)
         decision = self._prefix[at] if at < len(self._prefix) else 0
         if decision >= ways:
             raise ReplayError(f"decision {at + 1} had more ways the run before: something else than choice decides")
-        self._ways.append(1 if preempts and not self._left else ways)
+        bounded = preempts and not self._left
+        self.cut_short = self.cut_short or bounded
+        self._ways.append(1 if bounded else ways)
         if preempts and decision:
             self._left -= 1
         self.decisions.append(decision)

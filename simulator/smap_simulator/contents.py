@@ -12,10 +12,12 @@ of them alike; for a file of many blocks, only some of the places.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, product
+from math import prod
 from typing import NamedTuple, TypeVar
 
 from smap_simulator.effect import Kind, Place
@@ -30,11 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far an enumeration goes where it cannot go all the way. What is left out is counted by nobody: say them."""
+    """How far an enumeration goes where it cannot go all the way. How often each cut something off is counted."""
 
     bad_blocks: int = 1  # at most so many bad blocks in one file (and all of them alike)
     places: int = 64  # of one write, at most so many sizes; of one file, at most so many blocks to be bad
     torn: int = 64  # of a write in flight, at most so many places to tear it at
+    sets: int = 1 << 16  # of what one file and its names have open, about so many sets can be durable
 
 
 class Bad(NamedTuple):
@@ -95,13 +98,15 @@ class Contents:
         first = [Bad(open_[0], ZEROS, inode)]
         return [*first, *([Bad(open_[0], GARBAGE, inode)] if self._garbage else []), *later]
 
-    def possible(self, inode: int, durable: int, bounds: Bounds) -> list[tuple[Bad, ...]]:
+    def possible(self, inode: int, durable: int, bounds: Bounds, cut_short: Counter[str]) -> list[tuple[Bad, ...]]:
         """Every way within the bounds in which blocks of a file are bad; that none is, is left out."""
         looks = [some for place in self.places.get(inode, []) if (some := self.looks(place, durable))]
+        tried = spread(looks, bounds.places)
+        cut_short["places"] += len(tried) < len(looks)
         found: list[tuple[Bad, ...]] = [
             tuple(chosen)
             for count in range(1, bounds.bad_blocks + 1)
-            for blocks in combinations(spread(looks, bounds.places), count)
+            for blocks in combinations(tried, count)
             for chosen in product(*blocks)
         ]
         found += [
@@ -109,6 +114,7 @@ class Contents:
             for look in LOOKS
             if sum(any(each.look == look for each in block) for block in looks) > bounds.bad_blocks
         ]
+        cut_short["bad_blocks"] += len(found) < prod(len(block) + 1 for block in tried) - 1
         return found
 
     def expand(self, bad: Sequence[Bad], durable: int) -> Iterator[Bad]:

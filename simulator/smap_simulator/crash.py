@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,11 @@ class CrashState:
         """The same for two states that neither a program nor the world outside could tell apart."""
         return f"{self.image.digest()}-{self.said}"
 
+    @property
+    def key(self) -> tuple[str, tuple[int, ...]]:
+        """The same for two states that are judged alike: a judge also asks which inode each name names."""
+        return self.digest, tuple(inode for _, inode in self.image.walk())
+
 
 class Crashes:
     """The crash states of one history under one model. Remembers what is open at each cut that was asked for."""
@@ -78,6 +84,7 @@ class Crashes:
         self._tracker = Tracker(history, self.model)
         self._pending: dict[int, tuple[Pending, Contents]] = {}
         self._said: list[str] = []
+        self.cut_short: Counter[str] = Counter()  # the names of bounds, and how often each cut something off
 
     def cuts(self) -> tuple[int, ...]:
         """Where to cut: each number is how many events have happened.
@@ -109,14 +116,16 @@ class Crashes:
 
     def choices(self, cut: int, bounds: Bounds = Bounds()) -> Iterator[Choice]:  # noqa: B008 - a frozen value
         """Every choice at a cut; the one with everything durable comes first. Torn writes are not among them."""
-        return choices(*self._at(cut), bounds)
+        return choices(*self._at(cut), bounds, self.cut_short)
 
     def torn(self, cut: int, bounds: Bounds = Bounds()) -> list[int]:  # noqa: B008 - a frozen value
         """Where a SIGKILL can tear the write that comes next: the bytes that were taken, never none and never all."""
         event = self.history.events[cut] if cut < len(self.history.events) else None
         if self.model.volatile.answer or not isinstance(event, Write):
             return []
-        return spread(range(1, len(event.data)), bounds.torn)
+        places = range(1, len(event.data))
+        self.cut_short["torn"] += len(places) > bounds.torn
+        return spread(places, bounds.torn)
 
     def ids(self, bounds: Bounds = Bounds()) -> Iterator[str]:  # noqa: B008 - a frozen value
         """The id of every state at every cut, in order."""
@@ -127,13 +136,12 @@ class Crashes:
                 yield f"{self.model.name}:c{cut}:b{taken}"
 
     def distinct(self, bounds: Bounds = Bounds()) -> Iterator[CrashState]:  # noqa: B008 - a frozen value
-        """One state for each that a program, with what was said before, could tell from all others."""
-        seen: set[str] = set()
+        """One state for each that a program or a judge, with what was said before, could tell from all others."""
+        seen: set[object] = set()
         for cut in self.cuts():
             for state in self.states(cut, bounds):
-                digest = state.digest
-                if digest not in seen:
-                    seen.add(digest)
+                if state.key not in seen:
+                    seen.add(state.key)
                     yield state
 
     def states(self, cut: int, bounds: Bounds = Bounds()) -> Iterator[CrashState]:  # noqa: B008 - a frozen value
@@ -218,11 +226,11 @@ class Crashes:
         """A hash of everything that was said before a cut."""
         if not self._said:
             found = hashlib.sha256()
-            self._said.append(found.hexdigest()[:8])
+            self._said.append(found.hexdigest()[:24])
             for event in self.history.events:
                 if isinstance(event, SAID):
                     found.update(repr(event).encode())
-                self._said.append(found.hexdigest()[:8])
+                self._said.append(found.hexdigest()[:24])
         return self._said[cut]
 
     def _choice(self, id_: str, cut: int, bits: str, tokens: Sequence[str]) -> Choice:

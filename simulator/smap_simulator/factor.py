@@ -8,6 +8,7 @@ once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -60,13 +61,16 @@ def _name(place: Place) -> str:
     return str(place[2])
 
 
-def choices(pending: Pending, contents: Contents, bounds: Bounds) -> Iterator[Choice]:
-    """Every choice at this cut within the bounds, the one where everything is durable first and once."""
+def choices(pending: Pending, contents: Contents, bounds: Bounds, cut_short: Counter[str]) -> Iterator[Choice]:
+    """Every choice at this cut within the bounds, the one where everything is durable first and once.
+
+    `cut_short` counts by name how often each bound cut something off.
+    """
     yield pending.all, ()
     for part in parts(pending):
         view = _View(pending, contents, part)
         bad: dict[tuple[int, int], list[tuple[Bad, ...]]] = {}
-        for own in view.masks(bounds):
+        for own in view.masks(bounds, cut_short):
             whole = view.completed(own)
             if own != part.groups:
                 yield whole, ()
@@ -74,7 +78,7 @@ def choices(pending: Pending, contents: Contents, bounds: Bounds) -> Iterator[Ch
                 key = (inode, own & contents.bits.get(inode, 0))
                 found = bad.get(key)
                 if found is None:
-                    found = bad[key] = contents.possible(inode, own, bounds)
+                    found = bad[key] = contents.possible(inode, own, bounds, cut_short)
                 for chosen in found:
                     yield whole, chosen
 
@@ -103,11 +107,14 @@ class _View:
         self._private = private
         self._loose = [inode for inode in part.inodes if inode in contents.places]
 
-    def masks(self, bounds: Bounds) -> Iterator[int]:
+    def masks(self, bounds: Bounds, cut_short: Counter[str]) -> Iterator[int]:
         """Every set of the part's groups that can be durable, and that no earlier one looks like."""
         found = [0]
-        for bits, needs in self._elements(bounds.places):
+        for bits, needs in self._elements(bounds.places, cut_short):
             found += [mask | bits for mask in found if mask & needs == needs]
+            if len(found) > bounds.sets:
+                cut_short["sets"] += 1
+                found = spread(found, bounds.sets)  # nothing and everything stay
         hidden = [inode for inode in self._part.inodes if not self._fixed[inode] and inode in self._private]
         seen: set[int] = set()
         for mask in reversed(found):
@@ -160,13 +167,14 @@ class _View:
                 named.add(self._floor_names[place])
         return named
 
-    def _elements(self, places: int) -> list[tuple[int, int]]:
+    def _elements(self, places: int, cut_short: Counter[str]) -> list[tuple[int, int]]:
         """The groups as (bits, needed bits); of a write of very many blocks some neighbours are taken as one."""
         found: list[tuple[int, int]] = []
         for cluster in self._pending.clusters:
             if not self._part.groups >> cluster[0] & 1:
                 continue
             ends = set(spread(cluster, places))
+            cut_short["places"] += len(ends) < len(cluster)
             taken: list[int] = []
             for group in cluster:
                 taken.append(group)

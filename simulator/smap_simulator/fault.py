@@ -36,6 +36,9 @@ class Effect(StrEnum):
     KILL_AFTER = "kill after"
 
 
+KILLS = (Effect.KILL_BEFORE, Effect.KILL_HALF, Effect.KILL_AFTER)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault. `nth` counts from 1, over all processes of the program; `persistent`: that time and ever after."""
@@ -83,7 +86,7 @@ TABLE: tuple[tuple[tuple[str, ...], str, tuple[int, ...]], ...] = (
     ((_SMAP,), "send", (errno.ECONNRESET, errno.EPIPE)),
 )
 # Calls that a signal can interrupt.
-_SLOW_CALLS = {
+SLOW_CALLS = {
     _SMAP: ("open", "write", "fsync", "fchmod", "close", "recv", "send"),
     _SMAPD: ("open", "close", "flock", "lockf", "wait"),
     _COPY: ("open", "read", "close", "fsync", "wait"),
@@ -97,7 +100,7 @@ def rows() -> Iterator[Fault]:
             for number in errnos:
                 yield Fault(program, call, number)
                 yield Fault(program, call, number, persistent=True)
-    for program, calls in _SLOW_CALLS.items():
+    for program, calls in SLOW_CALLS.items():
         for call in calls:
             yield Fault(program, call, errno.EINTR)
         yield Fault(program, ANY_CALL, errno.EINTR, persistent=True)

@@ -308,10 +308,10 @@ def dump(history: History) -> str:
 
 def parse(text: str, source: str = "history") -> History:
     """The inverse of `dump`. HistoryError with the line where it is not one."""
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")
     try:
-        header = json.loads(lines[0]) if lines else None
-    except ValueError as error:
+        header = json.loads(lines[0]) if text else None
+    except (ValueError, RecursionError) as error:
         raise HistoryError(f"{source} line 1: no JSON: {error}") from None
     if not isinstance(header, dict) or "smaplab-history" not in header:
         raise HistoryError(f"{source} line 1: no header of a smaplab history; write one with `smaplab simulate`")
@@ -344,8 +344,8 @@ def _event(line: str, place: str) -> Event:
         event: Event = _typed(kind, plain)
     except KeyError as error:
         raise HistoryError(f"{place}: no event {error}; the events are {' '.join(KINDS)}") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise HistoryError(f"{place}: {error}; the line is damaged") from None
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise HistoryError(f"{place}: {error}; the line is damaged: mend it, or record the run again") from None
     return event
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 ROOT = 1  # the inode of the root directory
 FILE, DIRECTORY, SYMLINK, FIFO, SOCKET = "file", "directory", "symlink", "fifo", "socket"
@@ -27,7 +28,7 @@ class Node:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Image:
     """Nodes by inode number; what no directory names may be absent or present, and makes no difference."""
 
@@ -64,6 +65,10 @@ class Image:
 
     def digest(self) -> str:
         """A hash of all that a program could see: names, kinds, modes, owners, bytes, and which names are one file."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         numbers: dict[int, int] = {}
         found = hashlib.sha256()
         for path, inode in self.walk():

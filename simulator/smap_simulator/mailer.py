@@ -38,6 +38,11 @@ class Behaviour:
     forks_away: bool = False  # leaves a child that holds every descriptor, and ends
     forwards_to: tuple[str, int] | None = None  # an SMTP server (host, port) that gets the message first
 
+    @property
+    def accepts(self) -> bool:
+        """Whether it takes the message, however it behaves beside that."""
+        return not (self.exit_status or self.dies_by or self.hangs)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -66,6 +71,11 @@ class Script:
                 continue
             return rule.behaviour
         return ACCEPTS
+
+    @property
+    def accepts_in_the_end(self) -> bool:
+        """Whether every message is accepted if only it is tried often enough."""
+        return all(rule.attempts is not None or rule.behaviour.accepts for rule in self.rules)
 
     def as_json(self) -> list[dict[str, Any]]:
         """Plain values, one object a rule."""

@@ -199,6 +199,23 @@ MUTANTS: tuple[Mutant, ...] = (
         where="two-smapd",
     ),
     Mutant(
+        "taken-from-somebody-else", "spool",
+        "    except BlockingIOError:\n        return False\n    return True\n",
+        "    except BlockingIOError:\n        pass\n    return True\n", "LOCK",
+        "the lock is asked for, and the answer is overheard",
+        where="two-smapd",
+    ),
+    Mutant(
+        "tried-only-once", "smapd", "busy = set(self._running.values()) | self._owed\n",
+        "busy = set(self._running.values()) | self._owed | self._tried\n", "STUCK",
+        "what was kept once lies there until smapd is started again",
+        where="temporary-failure-then-success",
+    ),
+    Mutant(
+        "does-not-stop", "smapd", "while self._running or not processes.stopping():\n", "while True:\n", "STUCK",
+        "SIGTERM is heard, and nothing comes of it",
+    ),
+    Mutant(
         "not-looked-at-again", "spool",
         "    except FileNotFoundError:\n        return False\n    return is_whole(found) and is_same",
         "    except FileNotFoundError:\n        return True\n    return is_whole(found) and is_same", "DUPLICATE",

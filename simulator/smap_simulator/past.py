@@ -21,9 +21,11 @@ from smap_simulator.history import (
     Exit,
     Failed,
     History,
+    Link,
     MailerEnd,
     MailerStart,
     Message,
+    Rename,
     Reply,
     Spawn,
     Truncate,
@@ -59,7 +61,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A 250 to the end of the data; `inode` is the file that the process made for it. Event -1: there at the start."""
+    """A 250 to the end of the data; `inode` is the file that the process put there. Event -1: there at the start."""
 
     event: int
     message: str
@@ -176,12 +178,27 @@ class Past:
         return sorted(self.history.messages, key=lambda message: message.id in claimed)
 
     def _promised(self, events: Sequence[Event]) -> Iterator[Promise]:
-        made: dict[int, int] = {}
+        spool = self.history.start.at(self.history.spool)
+        put: dict[int, tuple[int, int]] = {}  # process -> the event with which it put a file into the spool, the file
         for at, event in enumerate(events):
-            if isinstance(event, Create):
-                made[event.process] = event.inode
-            elif isinstance(event, Reply) and event.promises and 200 <= event.code < 300:
-                yield Promise(at, event.promises, made.get(event.process, 0))
+            match event:
+                case Create(directory=directory) | Link(directory=directory) | Rename(new_directory=directory):
+                    if directory == spool:
+                        put[event.process] = (at, event.inode)
+                case Reply(promises=promises, code=code) if promises and 200 <= code < 300:
+                    yield Promise(at, promises, self._put_by(event.process, put))
+                case _:
+                    pass
+
+    def _put_by(self, process: int, put: dict[int, tuple[int, int]]) -> int:
+        """The file that a process put into the spool last; else one of its parents or children. 0 for none."""
+        if process in put:
+            return put[process][1]
+        kin = [found for other, found in put.items() if self._are_kin(process, other)]
+        return max(kin, default=(-1, 0))[1]
+
+    def _are_kin(self, one: int, other: int) -> bool:
+        return other in self.family(one) or one in self.family(other)
 
     def _delivered(self) -> Iterator[Delivery]:
         for at, event in enumerate(self.events):

@@ -3,7 +3,7 @@
     RUN              the run is played; what it did is drawn as a time line
     RUN/ID           the run is played, and the crash state built from its history
     RUN/ID/ID        and the second crash is of the recovery from the first
-    ID, ID/ID        the same with a history that was saved before: the program that wrote it need not run
+    ID               the same with a history that was saved before: the program that wrote it need not run
 
 A recovery is smapd's of the programs that the run names; with an ID alone nobody recovers, and the guarantees are
 judged by what lies on the disk. The same address gives the same text, byte for byte.
@@ -11,10 +11,11 @@ judged by what lies on the disk. The same address gives the same text, byte for 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smap_simulator import check
+from smap_simulator import check, conduct
 from smap_simulator.address import Address, AddressError, parse
 from smap_simulator.check import Case, Violation
 from smap_simulator.choice import ReplayError
@@ -41,6 +42,7 @@ class Replayed:
     allowed: tuple[Violation, ...] = ()
     counterexample: Counterexample | None = None  # None: a run, which is drawn
     minimal: str = ""  # the address with the fewest omissions that break the same guarantee
+    command: str = ""  # what shows that again
 
     def plain(self) -> str:
         """The whole of it as text."""
@@ -60,23 +62,31 @@ class Replayed:
         return "\n".join(rows if self.violations else [*rows, "nothing is broken there"]) + "\n"
 
 
-class Judge:
+class Rebuilder:
     """Rebuilds the crash states of one run, or of a history without its run, and judges them."""
 
     def __init__(self, lab: Lab, address: Address | None, history: History) -> None:
         self._lab, self._address, self.history = lab, address, history
+        self._crashes: dict[tuple[int, str], Crashes] = {}  # by the id of a history that is kept in them
+
+    def _of(self, history: History, id_: str) -> Crashes:
+        key = (id(history), split_id(id_)[0])
+        found = self._crashes.get(key)
+        if found is None:
+            found = self._crashes[key] = Crashes(history, key[1])
+        return found
 
     def judge(self, ids: Sequence[str]) -> tuple[CrashState, list[Violation], History, History | None]:
         """The state of the last id, every violation there, the history that was cut, and the recovery's."""
         history, earlier = self.history, list[Past]()
         for id_ in ids[:-1]:
-            state = Crashes(history, split_id(id_)[0]).state(id_)
+            state = self._of(history, id_).state(id_)
             earlier.append(Past(history, state.cut, earlier[-1] if earlier else None))
             recovered = self._recovered(state, history)
             if recovered is None:
                 raise IdError(f"{'/'.join(ids)}: a crash in a recovery needs the run's address before it: RUN/ID/ID")
             history = recovered.history
-        state = Crashes(history, split_id(ids[-1])[0]).state(ids[-1])
+        state = self._of(history, ids[-1]).state(ids[-1])
         past = Past(history, state.cut, earlier[-1] if earlier else None)
         recovered = self._recovered(state, history)
         recovery = recovered.history if recovered is not None else None
@@ -93,7 +103,7 @@ class Judge:
         """The ids with the last one's omissions reduced to those without which `wanted` is not broken any more."""
         before, last = list(ids[:-1]), ids[-1]
         _, _, history, _ = self.judge(ids)
-        crashes = Crashes(history, split_id(last)[0])
+        crashes = self._of(history, last)
 
         def holds(state: CrashState) -> bool:
             _, found, _, _ = self.judge([*before, state.id])
@@ -102,11 +112,14 @@ class Judge:
         return [*before, minimise(crashes, last, holds)]
 
 
-def replay(text: str, saved: History | None = None, *, rule: str = "") -> Replayed:
+def replay(text: str, saved: History | None = None, *, rule: str = "", source: str = "") -> Replayed:
     """What lies at an address. AddressError, IdError or MutantError where nothing does, with one line that says why.
 
-    `saved` is the history that the first id is of. `rule` chooses among several broken guarantees.
+    `saved` is the history that the first id is of, and `source` its file, for the command that shows it again; with a
+    history and no text, the history is drawn. `rule` chooses among several broken guarantees.
     """
+    if saved is not None and not text:
+        return Replayed(source or saved.title, saved, tuple(conduct.violations(Past(saved))))
     run, ids = _split(text)
     address = parse(run) if run else None
     if saved is None and address is None:
@@ -123,24 +136,24 @@ def replay(text: str, saved: History | None = None, *, rule: str = "") -> Replay
                 return Replayed(text, finished.history, tuple(lab.broken(address, finished)))
             saved = finished.history
         if not ids:
-            return Replayed(text, saved)
-        return _crashed(text, Judge(lab, address, saved), rule)
+            return Replayed(text, saved, tuple(conduct.violations(Past(saved))))
+        return _crashed(text, Rebuilder(lab, address, saved), rule, source)
 
 
-def _crashed(text: str, judge: Judge, rule: str) -> Replayed:
+def _crashed(text: str, rebuilder: Rebuilder, rule: str, source: str) -> Replayed:
     run, ids = _split(text)
-    _, found, _, _ = judge.judge(ids)
+    _, found, _, _ = rebuilder.judge(ids)
     broken = sorted((each for each in found if not each.allowed), key=lambda each: each.rule != rule)
-    minimal = judge.minimal(ids, broken[0]) if broken else ids
-    _, found, history, recovery = judge.judge(minimal)
+    minimal = rebuilder.minimal(ids, broken[0]) if broken else ids
+    _, found, history, recovery = rebuilder.judge(minimal)
     told = [each for each in found if not each.allowed]
     if broken:
         told.sort(key=lambda each: (each.word, each.rule) != (broken[0].word, broken[0].rule))
     place = "/".join([*([run] if run else []), *minimal])
-    command = f"{COMMAND} {place}"
+    command = f"{COMMAND} {shlex.join(['--history', source])} {place}" if source and not run else f"{COMMAND} {place}"
     example = Counterexample.of(history, minimal[-1], tuple(told), recovery=recovery, replay=command)
     allowed = tuple(each for each in found if each.allowed)
-    return Replayed(text, judge.history, tuple(told), allowed, example, place)
+    return Replayed(text, rebuilder.history, tuple(told), allowed, example, place, command)
 
 
 def _split(text: str) -> tuple[str, list[str]]:

@@ -71,8 +71,8 @@ def hold(mutant: Mutant, *, everything: bool = True) -> Trial:
 
 
 def _found(mutant: Mutant, lab: Lab, tasks: list[Task], others: set[str]) -> Iterator[Finding]:
-    """The findings by the guarantee that the mutant breaks, one for each task; the words of the rest go to `others`."""
+    """The findings by the guarantee that the mutant breaks; the words of the rest go to `others`."""
     for each in tasks:
         findings = each.carry_out(lab).findings
         others |= {finding.word for finding in findings} - {mutant.breaks}
-        yield from [finding for finding in findings if finding.word == mutant.breaks][:1]
+        yield from [finding for finding in findings if finding.word == mutant.breaks]

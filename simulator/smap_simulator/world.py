@@ -53,6 +53,7 @@ class Finished:
     reason: str = ""  # of STUCK
     calls: int = 0
     clock_s: float = 0.0
+    cut_short: bool = False  # a smapd still had something to do when its scans were used up
 
 
 class World:
@@ -86,6 +87,7 @@ class World:
         self._players: list[Player] = []
         self._smapds: list[Process] = []
         self._terminated = False  # SIGTERM has been sent
+        self._cut_short = False
         self._main = getcurrent()
         self._next: Process | None = None
         for number, client in enumerate(scenario.clients, 1):
@@ -254,6 +256,7 @@ class World:
             self.reason,
             self.calls,
             self.clock.now_s,
+            self._cut_short,
         )
 
     def _choose_ready(self) -> Process | None:
@@ -313,6 +316,7 @@ class World:
             smapd.idle_scans = 0 if busy else smapd.idle_scans + 1
         if not self._terminated and all(self._is_done(one) for one in self._smapds):
             self._terminated = True
+            self._cut_short = any(not one.dead and one.idle_scans < self.scenario.scans for one in self._smapds)
             for one in self._smapds:
                 one.terminating = True
                 self.wake(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -84,6 +85,13 @@ def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> Non
     assert "MUST MAILER-10: " in again.stdout
     folder = tmp_path / "report" / "cases" / "mailer_parts-test_the_clause_names_the_mailer"
     assert (folder / "failure.txt").read_text(encoding="utf-8") == failed["detail"] + "\n"
+
+
+def test_doctor_names_every_means_and_what_is_lost_without_it(tmp_path: Path) -> None:
+    there = said(tmp_path, "doctor")
+    assert there.returncode == 0, there.stderr
+    means = ("chroot", "mount namespaces", "strace", "inetd", "real mailers", "FUSE", "loop devices")
+    assert [name for name in means if not re.search(rf"^{name}", there.stdout, re.MULTILINE)] == []
 
 
 SANDBOX = """

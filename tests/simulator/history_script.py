@@ -4,7 +4,7 @@
 
     creat F [MODE]   write F N [blocks] [at OFFSET]   overwrite is `write F N at 0`     trunc F N
     chmod F [MODE]   chown F UID   link F G   unlink F   rename F G   mkdir D
-    fsync F   fdatasync F   syncfs   fail CALL F   reply ID   exit STATUS   as PROCESS
+    fsync F   fdatasync F   syncfs   fail CALL F   reply ID   exit STATUS   spawn PROCESS   as PROCESS
     lock F [fcntl]   unlock F [fcntl]   mail F STATUS [BYTES]: the mailer reads all of F, or so many bytes, and ends
 
 A name is in the spool directory, unless it has a directory before it: `bad/m`. A directory is synced as `spool`, `bad`.
@@ -157,6 +157,9 @@ class Script:
         read = data[: int(words[2])] if words[2:] else data
         self.events.append(h.MailerEnd(self._child, "mailer", argv, read, int(words[1]), inode))
         self.events.append(h.Exit(self._child, "mailer", int(words[1])))
+
+    def _spawn(self, words: list[str]) -> None:
+        self._add(h.Spawn, int(words[0]), ("smap",))
 
     def _exit(self, words: list[str]) -> None:
         self._add(h.Exit, int(words[0]))

@@ -1,6 +1,7 @@
 """An address is everything that decides a run: it can be read back, and says what is wrong with it."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,12 +24,12 @@ ADDRESSES = st.builds(
     st.sampled_from(sorted(SCENARIOS)),
     st.sampled_from(["", *(mutant.name for mutant in MUTANTS)]),
     st.none() | FAULTS,
-    st.none() | NUMBERS,
+    st.none(),
     TURNS,
     st.none() | NUMBERS,
     st.none() | NUMBERS,
     st.booleans(),
-)
+) | st.builds(lambda run, seed: replace(run, seed=seed), st.builds(Address, st.just("two-smapd")), NUMBERS)
 
 
 @given(ADDRESSES)
@@ -66,6 +67,19 @@ def test_a_fault_is_written_as_the_docstring_says() -> None:
         ("one-message+fault=smap.fsync.NOERRNO.1", "'fault=smap.fsync.NOERRNO.1'"),
         ("one-message+fault=smap.fsync.EIO.1.often", "'fault=smap.fsync.EIO.1.often'"),
         ("one-message+turns=1", "'turns=1'"),
+        ("one-message+turns=5.1,2.1", "'turns=5.1,2.1'"),
+        ("one-message+turns=5.1,5.2", "'turns=5.1,5.2'"),
+        ("one-message+turns=5.0", "'turns=5.0'"),
+        ("one-message+turns=999999999.1", "'turns=999999999.1'"),
+        ("one-message+seed=-1", "'seed=-1'"),
+        ("one-message+seed=1_0", "'seed=1_0'"),
+        ("one-message+seed=1+seed=2", "'seed' is there twice"),
+        ("one-message+seed=1+turns=2.1", "a seed and turns both decide"),
+        ("one-message+mutant=", "'mutant='"),
+        ("one-message+fault=smap.fsync.EIO.0", "'fault=smap.fsync.EIO.0'"),
+        ("one-message+fault=smap.fsink.EIO.1", "'fault=smap.fsink.EIO.1'"),
+        ("one-message+fault=smup.fsync.EIO.1", "'fault=smup.fsync.EIO.1'"),
+        ("one-message+fault=smap.fsync.errorcode.1", "'fault=smap.fsync.errorcode.1'"),
         ("one-message+then=refuses", "'then=refuses'"),
         ("one-message+colour=blue", "'colour=blue'"),
     ],

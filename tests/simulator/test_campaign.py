@@ -1,16 +1,21 @@
 """A campaign: it finds nothing in the reference, and the same whoever did what, and whenever."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from smap_simulator import campaign
 from smap_simulator.address import Address
 from smap_simulator.campaign import Plan, Task, Totals
 from smap_simulator.experiment import Finding, Lab, Result
-from smap_simulator.fault import Fault
+from smap_simulator.fault import Effect, Fault
 from smap_simulator.history import dump
+from smap_simulator.models import MODELS
+from smap_simulator.mutants import loaded
 from smap_simulator.programs import load
 
 SMALL = Plan(
@@ -79,11 +84,82 @@ def test_a_mutant_is_found_and_the_first_finding_ends_it() -> None:
     assert {finding.word for finding in early.findings} == {"LOST"}
 
 
+def test_a_crash_in_the_recovery_counts_what_was_promised_before_the_first() -> None:
+    """The disk before the promise and after it is the same. What the first crash loses is not told a second time."""
+    with loaded("removed-before-the-mailer") as programs:
+        lab = Lab(programs)
+        accepted, refused = (
+            {finding.rule: finding.address for finding in lab.crashes(Address(name), "process-crash").findings}
+            for name in ("one-message", "permanent-failure")
+        )
+    assert accepted["CRASH-06"].count("process-crash:c") == 2
+    assert "CRASH-01" in refused  # the first recovery has lost it already, whatever comes after
+    assert "CRASH-06" not in refused
+
+
+@dataclass(frozen=True)
+class Late:
+    """A task that finds something: number 1 at once, number 0 only when number 1 is done."""
+
+    number: int
+    done: Path
+    chapter: str = "crashes"
+    fault: Fault | None = None
+
+    def carry_out(self, _lab: Lab) -> Result:
+        while self.number == 0 and not self.done.exists():
+            os.sched_yield()
+        result = Result()
+        result.add(Finding("LOST", "CRASH-02", "", str(self.number)))
+        if self.number == 1:
+            self.done.touch()
+        return result
+
+
+def test_the_first_finding_is_the_first_of_the_plan_and_not_of_the_clock(tmp_path: Path) -> None:
+    tasks = [Late(number, tmp_path / "done") for number in (0, 1, 2, 3)]
+    totals = campaign.carry_out(tasks, jobs=2, stop_early=True)
+    assert [finding.address for finding in totals.findings] == ["0"]
+    assert (totals.tasks, totals.sums["violations"]) == (1, 1)
+
+
+def test_with_any_number_of_processes_the_first_finding_ends_it_at_the_same_task() -> None:
+    plan = Plan(models=("xfs", "ext2"), scenarios=("one-message", "two-smapd"), mutant="no-fsync-of-the-mark")
+    one, two = (campaign.run(plan, jobs=jobs, stop_early=True) for jobs in (1, 2))
+    assert shown(one) == shown(two)
+    assert one.findings
+
+
+def test_every_violation_is_counted_and_each_model_keeps_its_own_finding() -> None:
+    address = Address("one-message", "retried-fsync", Fault("smap", "fsync", 5))
+    with loaded("retried-fsync") as programs:
+        result = Lab(programs).sweep(address)
+    assert {finding.model for finding in result.findings if finding.word == "LOST"} == set(MODELS) - {"process-crash"}
+    plain = Result()
+    for model, place in (("xfs", "a"), ("xfs", "b"), ("ext2", "c")):
+        plain.add(Finding("LOST", "CRASH-02", "", place, model))
+    assert plain.counts["violations"] == 3
+    assert [(finding.model, finding.address) for finding in plain.findings] == [("xfs", "a"), ("ext2", "c")]
+
+
+@pytest.mark.parametrize("row", [Fault("copy", "spawn", 11), Fault("mailer", "*", effect=Effect.KILL_BEFORE)])
+def test_after_a_fault_that_passes_all_mail_arrives_without_a_restart(row: Fault) -> None:
+    address = Address("one-message", fault=row)
+    assert Lab(load()).sweep(address).findings == []
+    with loaded("tried-only-once") as programs:
+        found = Lab(programs).sweep(replace(address, mutant="tried-only-once")).findings
+    assert {(finding.word, finding.rule) for finding in found} == {("STUCK", "SCAN-02")}
+    lasting = replace(address, fault=replace(row, persistent=True))
+    with loaded("tried-only-once") as programs:
+        assert Lab(programs).sweep(lasting).findings == []  # nobody can wait for mail that cannot go
+
+
 def test_the_plan_is_what_is_asked_for() -> None:
     everything = Plan().tasks()
     assert {task.chapter for task in everything} == set(campaign.CHAPTERS)
     only = Plan(models=("xfs",), scenarios=("two-smapd",), chapters=("crashes",)).tasks()
-    assert [(str(task.address), dict(task.options)["model"]) for task in only] == [("two-smapd", "xfs")]
+    wanted = [("two-smapd", "xfs"), ("two-smapd+seed=1", "xfs"), ("two-smapd+seed=2", "xfs")]
+    assert [(str(task.address), dict(task.options)["model"]) for task in only] == wanted
     assert Plan(scenarios=("over-maxbytes",), chapters=("room",)).tasks() == []
 
 

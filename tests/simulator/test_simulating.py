@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,10 @@ def test_what_struck_nothing_is_told(tmp_path: Path) -> None:
         (("replay", "xfs:c4"), "xfs:c4: an id alone needs the history"),
         (("replay", "xfs:c4", "--history", "/nowhere"), "/nowhere: No such file or directory"),
         (("replay", "xfs:c4", "--history", __file__), f"{__file__} line 1: no JSON"),
+        (("replay",), "Missing argument 'ADDRESS'."),
+        (("simulate", "--history", "/nowhere"), "/nowhere: No such file or directory: name a file that can be read"),
+        (("simulate", "--history", __file__), f"{__file__} line 1: no JSON"),
+        (("simulate", "--history", __file__, "--seeds", "3"), "--seeds does not go with --history, which is one run"),
     ],
 )
 def test_a_mistake_is_2_with_one_line(words: tuple[str, ...], told: str) -> None:
@@ -184,3 +189,60 @@ def test_mutants_says_which_guarantee_found_each_and_how_to_see_it() -> None:
     assert ran.stdout.splitlines()[-1] == "2 of 2 mutants found by the guarantee that they break"
     commands = [line for line in ran.stdout.splitlines() if line.startswith("smaplab replay ")]
     assert [smaplab(*command.split()[1:]).returncode for command in commands] == [1, 1]
+
+
+def test_the_crash_states_of_a_saved_history_are_judged_without_its_programs(tmp_path: Path) -> None:
+    saved, report = tmp_path / "a history.jsonl", tmp_path / "report.json"
+    assert smaplab("replay", BROKEN.partition("/")[0], "--save", str(saved)).returncode == 0
+    ran = smaplab("simulate", "--history", str(saved), "--json", str(report), "--jobs", "2")
+    assert ran.returncode == 1
+    assert "not measured: nobody recovers" in ran.stdout
+    commands = [shlex.split(line)[1:] for line in ran.stdout.splitlines() if line.startswith("smaplab replay ")]
+    assert commands == [["replay", "--history", str(saved), "strict-posix:c17:0b0"]]
+    assert "hint: operation 4 needs an fsync of directory spool before operation 16" in ran.stdout
+    again = smaplab(*commands[0])
+    assert again.returncode == 1
+    assert f"replay: {shlex.join(['smaplab', *commands[0]])}\n" in again.stdout
+    plain = json.loads(report.read_text(encoding="utf-8"))
+    assert plain["history"]["file"] == str(saved)
+    assert plain["chapters"]["crashes"]["states"] > 100
+    assert smaplab("simulate", "--history", str(saved), "--model", "ext4-ordered").returncode == 0
+
+
+def test_a_saved_history_is_drawn_and_judged_as_a_run(tmp_path: Path) -> None:
+    saved = tmp_path / "history.jsonl"
+    smaplab("replay", "one-message+mutant=no-lock", "--save", str(saved))
+    ran = smaplab("replay", "--history", str(saved))
+    assert ran.returncode == 1
+    assert "250 PROMISE" in ran.stdout
+    assert "broken: LOCK GATHER-04" in ran.stdout
+
+
+def test_a_broken_history_is_2_with_its_file_line_and_mend(tmp_path: Path) -> None:
+    saved = tmp_path / "history.jsonl"
+    smaplab("replay", "one-message", "--save", str(saved))
+    lines = saved.read_text(encoding="utf-8").splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if '"Create"' in line)
+    saved.write_text("".join([*lines[:at], *lines[at + 1 :]]), encoding="utf-8")
+    for words in (("simulate",), ("replay", "xfs:c4")):
+        ran = smaplab(*words, "--history", str(saved))
+        assert (ran.returncode, ran.stdout) == (2, "")
+        (line,) = ran.stderr.splitlines()
+        assert re.fullmatch(
+            rf"smaplab: {saved} line \d+: \w+: there is no inode 4; add it to the start .*, or its create before .*",
+            line,
+        )
+
+
+def test_the_help_has_the_grammar_that_a_wrong_address_points_to() -> None:
+    told = smaplab("replay", "one-message+colour=blue").stderr
+    assert told == (
+        "smaplab: one-message+colour=blue: 'colour=blue' is no part of an address;"
+        " see `smaplab replay --help`, or docs/simulate.md\n"
+    )
+    shown = smaplab("replay", "--help").stdout
+    page = (Path(__file__).parents[2] / "docs/simulate.md").read_text(encoding="utf-8")
+    for word in ("fault=", "seed=", "turns=", "bytes=", "inodes=", "then=accepts", "mutant="):
+        assert f"  {word}" in shown or f" {word}" in shown
+        assert f"`{word}" in page
+    assert "SCENARIO, and after each + one thing that is not as usual:\n" in shown

@@ -47,6 +47,12 @@ declares another it is a failure of that rule.
 
 A case with a parameter `mode` (nowait, wait) is run for those modes of inetd that the target serves.
 
+Faults     `aiming.marks(calls, place, client)` are the calls on the spool, baddir and the client, as values that can be
+           compared between runs; `mark.injection("error=EIO")` aims at one of them, `aiming.points` chooses them.
+           `tapping.Tap(place, pid, rules)` hurts one running process, `tapping.Snare(place)` each copy of smapd, and
+           neither hurts a child. A fault that was not seen to fire is counted and proves nothing.
+           `lab.place(limits=((resource.RLIMIT_FSIZE, 100),))` starts programs with less.
+
 In `@given` bodies use the session-wide fixture: `with lab.place() as place:`; settings with `derandomize=True`, no
 deadline. `lab.place(disk_bytes=65536, inodes=10)` puts spool and baddir on a small tmpfs; `mode="wait"` serves from
 a listening socket; `umask=0o777` sets the programs' umask; `withheld=frozenset({namespace.CAP_SYS_CHROOT})`,

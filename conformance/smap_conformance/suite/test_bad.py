@@ -235,13 +235,13 @@ def test_a_rename_that_fails_leaves_the_message_in_the_spool(
 # BAD-04
 
 
-def inodes(directory: Path, size_bytes: int) -> set[int]:
-    """The whole files of that size, by inode."""
+def inodes(directory: Path, sizes_bytes: set[int]) -> set[int]:
+    """The whole files of those sizes, by inode."""
     found = set()
     for path in directory.iterdir():
         with contextlib.suppress(FileNotFoundError):
             entry = path.lstat()
-            if entry.st_size == size_bytes and stat.S_IMODE(entry.st_mode) == spool.WHOLE:
+            if entry.st_size in sizes_bytes and stat.S_IMODE(entry.st_mode) == spool.WHOLE:
                 found.add(entry.st_ino)
     return found
 
@@ -251,13 +251,13 @@ def inodes(directory: Path, size_bytes: int) -> set[int]:
 def test_at_no_time_is_the_message_in_neither_place(place: Place, body: bytes) -> None:
     place.mailer.script(always(PERMFAIL))
     letters = list(gather_all(place, {sender: b"X-From: %s\r\n" % sender + body for sender in refused(20)}).values())
-    (size_bytes,) = {letter.file.size_bytes for letter in letters}
+    sizes_bytes = {letter.file.size_bytes for letter in letters}
     place.start_smapd()
 
     def all_moved() -> bool:
         for _ in range(100):  # without a pause: a gap may be short
-            here = inodes(place.spool, size_bytes)
-            there = inodes(place.baddir, size_bytes)  # looked at later: what has left the spool must be here by now
+            here = inodes(place.spool, sizes_bytes)
+            there = inodes(place.baddir, sizes_bytes)  # looked at later: what has left the spool must be here by now
             if len(here | there) < len(letters):
                 what = f"{len(letters)} messages on their way to baddir, spool and then baddir looked at"
                 miss(what, "each in one of them, whole", f"{len(here)} in the spool, {len(there)} in baddir")

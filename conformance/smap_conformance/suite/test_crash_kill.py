@@ -39,9 +39,10 @@ from smap_conformance.tracing import Trace
 LOAD_S = 6 * WAIT_S
 
 
-def judge(place: Place, sent: list[Sent], promised: list[Sent]) -> None:
+def judge(place: Place, sent: list[Sent], promised: list[Sent], *, scans: int = 0) -> None:
     """smapd comes to the end of what is whole: nothing promised is lost, and nothing partial was mailed."""
     place.wait("smapd after the last kill", "a spool without whole files", lambda: not place.whole(), LOAD_S)
+    place.wait_scans(scans)
     expect_intact(sent, delivered(place), rule="CRASH-05")
     expect_none_lost(place, promised, rule="CRASH-01")
 
@@ -122,5 +123,4 @@ def test_smap_is_killed_at_every_call(place: Place, kill: Kill, tally: Counter[s
         expect_marked_are_whole(place, sent, f"a kill at {mark}")
     expect_most_fired(tally, "kills")
     place.start_smapd()
-    place.wait_scans(2)  # what is partial has been seen, and not taken
-    judge(place, sent, promised)
+    judge(place, sent, promised, scans=2)  # what is partial has been seen, and not taken
