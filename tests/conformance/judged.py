@@ -61,7 +61,7 @@ def judge(directory: Path, *options: object) -> Judged:
     return Judged(run.returncode, run.stdout + run.stderr, found)
 
 
-def broken(name: str, directory: Path) -> tuple[Path, Path]:
+def mutant_pair(name: str, directory: Path) -> tuple[Path, Path]:
     """The smap and smapd of a mutant, in that directory."""
     directory.mkdir(exist_ok=True)
     pair = make(named(name), directory)

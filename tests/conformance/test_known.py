@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import broken, install, judge, said
+from judged import install, judge, mutant_pair, said
 from smap_conformance import known, results
 from smap_conformance.catalogue import Level, Rule
 from smap_conformance.expect import Misdeclared, Miss
@@ -196,7 +196,7 @@ def written(directory: Path, smap: Path, smapd: Path, entries: str) -> Path:
 def test_from_failures_to_entries_and_back_to_failures(tmp_path: Path, root: None) -> None:
     rule = "BAD-06"
     options = ("--only", rule, "-n", 2)
-    path = written(tmp_path, *broken("removed-without-a-baddir", tmp_path / "wrong"), entries="")
+    path = written(tmp_path, *mutant_pair("removed-without-a-baddir", tmp_path / "wrong"), entries="")
     judged = judge(tmp_path, "--target", path, *options)
     assert judged.status == 1, judged.text
 

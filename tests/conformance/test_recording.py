@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import record_runs
 import recorded
-from judged import broken
+from judged import mutant_pair
 from smap_simulator import check, client, conduct, programs
 from smap_simulator.check import Case, Violation
 from smap_simulator.client import Client, Read, Send
@@ -34,7 +34,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Histories:
     """The same of a reference that does not make the mark durable."""
     recorded.needs_strace()
-    smap, smapd = broken("no-fsync-of-the-mark", tmp_path_factory.mktemp("forgetful"))
+    smap, smapd = mutant_pair("no-fsync-of-the-mark", tmp_path_factory.mktemp("forgetful"))
     return recorded.record(tmp_path_factory.mktemp("recorded"), smap, smapd)
 
 

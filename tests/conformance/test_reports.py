@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import Judged, broken, install, judge, said
+from judged import Judged, install, judge, mutant_pair, said
 from smap_conformance import catalogue, report, results
 from smap_conformance.catalogue import Level
 from smap_conformance.mutants.table import named
@@ -174,7 +174,7 @@ def test_a_large_artefact_is_a_file_and_not_in_results_json(tmp_path: Path) -> N
 def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judged]:
     """A run of a pair that fails in one of two cases; its directory, with the report in `report`."""
     directory = tmp_path_factory.mktemp("failed")
-    smap, smapd = broken("created-whole", directory)
+    smap, smapd = mutant_pair("created-whole", directory)
     judged = judge(
         directory, "--smap", smap, "--smapd", smapd, "--case", *named("created-whole").cases, "--case", SANITY
     )

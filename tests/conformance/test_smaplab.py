@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import broken, judge, said
+from judged import judge, mutant_pair, said
 from smap_conformance import netperm
 from smap_conformance.command_line import Choices, pytest_line
 from smap_conformance.mutants.table import named
@@ -69,7 +69,7 @@ def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
 
 
 def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> None:
-    smap, smapd = broken("one-mailer-only", tmp_path)
+    smap, smapd = mutant_pair("one-mailer-only", tmp_path)
     judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *named("one-mailer-only").cases)
     (failed,) = judged.cases
     (line,) = (text for text in failed["detail"].splitlines() if text.startswith("again: "))

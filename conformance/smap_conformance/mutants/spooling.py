@@ -150,7 +150,7 @@ SPOOLING: tuple[Mutant, ...] = (
         '            for name in self._system.disk.listdir("bad") if "bad" in names else []:\n'
         '                self._system.disk.rename(f"bad/{name}", name)\n'
         "            names = self._system.disk.listdir(spool.SPOOL)\n",
-        {"BAD-05": "with baddir inside the spool"}, ("bad::test_baddir_inside_the_spool_is_not_delivered",),
+        {"BAD-05": "the spool"}, ("bad::test_baddir_inside_the_spool_is_not_delivered",),
         "the scan goes down into baddir",
     ),
     Mutant(
