@@ -74,6 +74,7 @@ class Place:
         self.spool, self.baddir = self.disk / "spool", self.disk / "bad"
         self._log_mark = 0
         self._before: frozenset[int] = frozenset()
+        self._view = -1
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
@@ -98,6 +99,7 @@ class Place:
         self._log_mark = self.sandbox.log_mark()
         self._before = frozenset(offspring.descendants(os.getpid()))
         self.root.mkdir()
+        self._view = self.sandbox.take_view()
         try:
             self.disk.mkdir()
             if self.shape.disk_bytes or self.shape.inodes:
@@ -133,6 +135,7 @@ class Place:
             if self._inetd is not None:
                 self._inetd.reap()
         finally:
+            self.sandbox.give_back_view(self._view)
             self.sandbox.unmount_disk(self.disk)
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -167,7 +170,7 @@ class Place:
         """Write exactly this as the table, in every way the target may learn it (None: there is no table)."""
         self.table_text = content.value if isinstance(content, netperm.Unreadable) else content
         netperm.put(self.root / "netperm-table", content)
-        self.sandbox.write_compiled_in_table(content)
+        self.sandbox.write_compiled_in_table(content, self._view)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -192,6 +195,7 @@ class Place:
                 cwd=Path("/"),
                 environment=self.environment,
                 circumstances=self.shape.circumstances,
+                view=self._view,
                 **descriptors | others,
             )
 

@@ -189,6 +189,7 @@ class Sandbox:
         self.veiled: list[Path] = []
         self._remembered: dict[str, str] = {}
         self._ours = self._theirs = -1
+        self._views: set[int] = set()
         self._logbook: Logbook | None = None
         try:
             fcntl.flock(self._claim, fcntl.LOCK_EX)
@@ -241,13 +242,33 @@ class Sandbox:
             kept = frozenset({namespace.CAP_SYS_CHROOT, namespace.CAP_SETUID, namespace.CAP_SETGID})
             namespace.pass_on_capabilities(kept)
 
+    def take_view(self) -> int:
+        """The target's view, or, while somebody has that, another like it: its compiled-in table is its own.
+
+        A target reads its table when it likes, so places that are open side by side must not share one.
+        """
+        view = self._theirs
+        if view in self._views and self._table_path is not None:
+            with self.target_view():
+                namespace.unshare(namespace.CLONE_NEWNS)
+                own_folder_of(self._table_path)
+                view = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._views.add(view)
+        return view
+
+    def give_back_view(self, view: int) -> None:
+        """Its place is closed."""
+        self._views.discard(view)
+        if view not in (-1, self._theirs):
+            os.close(view)
+
     @contextlib.contextmanager
-    def target_view(self) -> Iterator[None]:
+    def target_view(self, view: int | None = None) -> Iterator[None]:
         """See the file system as the target does, for a moment."""
         if self._theirs < 0:
             yield
         else:
-            with namespace.visiting(self._theirs, self._ours):
+            with namespace.visiting(self._theirs if view is None else view, self._ours):
                 yield
 
     def start(
@@ -257,6 +278,7 @@ class Sandbox:
         cwd: Path,
         environment: dict[str, str],
         circumstances: Circumstances = ORDINARY,
+        view: int | None = None,
         **descriptors: int | IO[Any],
     ) -> subprocess.Popen[bytes]:
         """Start a program in the target's view with exactly this environment. OSError when it cannot be executed.
@@ -266,7 +288,7 @@ class Sandbox:
         opened = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | descriptors
 
         def start() -> subprocess.Popen[bytes]:
-            with self.target_view():
+            with self.target_view(view):
                 return subprocess.Popen(
                     [os.fspath(word) for word in command],
                     stdin=opened["stdin"],
@@ -288,11 +310,11 @@ class Sandbox:
             self._remembered[what] = find()
         return self._remembered[what]
 
-    def write_compiled_in_table(self, content: netperm.Content) -> None:
+    def write_compiled_in_table(self, content: netperm.Content, view: int | None = None) -> None:
         """Put the table at its compiled-in path in the target's view."""
         if self._theirs < 0 or self._table_path is None:
             return
-        with self.target_view():
+        with self.target_view(view):
             netperm.put(self._table_path, content)
 
     @contextlib.contextmanager

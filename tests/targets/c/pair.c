@@ -228,3 +228,23 @@ int lock_file(int fd)
     return flock(fd, LOCK_EX | LOCK_NB);
 #endif
 }
+
+int open_file(const char *path, int flags)
+{
+    int fd;
+
+    do
+        fd = open(path, flags | O_CLOEXEC, PARTIAL);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+int sync_directory(const char *path)
+{
+    int fd = open_file(path, O_RDONLY | O_DIRECTORY), done;
+
+    if (fd < 0)
+        return -1;
+    done = fsync(fd);
+    return close(fd) == 0 ? done : -1;
+}

@@ -53,5 +53,7 @@ void complain_of(const struct table *table, enum clause clause, const char *why)
 int read_table(struct table *table, const char *program);
 int become_user(const struct table *table);
 int lock_file(int fd);             /* exclusive, never waits; -1: somebody holds it (or errno says what else) */
+int open_file(const char *path, int flags);    /* open(2), close-on-exec, carried on from EINTR; makes it PARTIAL */
+int sync_directory(const char *path);          /* 0: the names in it are durable */
 
 #endif

@@ -200,7 +200,7 @@ static int open_message(void)
             break;
         (void)snprintf(message.name, sizeof message.name, "m%lld.%06ld.%ld.%u", (long long)now.tv_sec,
                        now.tv_nsec / 1000, (long)getpid(), count++);
-        message.fd = open(message.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PARTIAL);
+        message.fd = open_file(message.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
         if (message.fd >= 0 || errno != EEXIST)
             break;
     }
@@ -209,16 +209,6 @@ static int open_message(void)
     else if (lock_file(message.fd) != 0)
         message.error = errno;
     return message.error == 0 ? 0 : -1;
-}
-
-static int sync_directory(void)
-{
-    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), done;
-
-    if (fd < 0)
-        return -1;
-    done = fsync(fd);
-    return close(fd) == 0 ? done : -1;
 }
 
 /* The promise. A failed fsync is final: asked again, it would say 0 and mean nothing. */
@@ -231,7 +221,7 @@ static int keep_message(void)
     if (fsync(message.fd) != 0 ||                    /* the mark never names less than the whole message */
         fchmod(message.fd, WHOLE) != 0 ||
         fsync(message.fd) != 0 ||                    /* the mark is durable before the promise */
-        sync_directory() != 0) {                     /* and so is the name */
+        sync_directory(".") != 0) {                     /* and so is the name */
         message.error = errno;
         return -1;
     }

@@ -30,10 +30,22 @@
 #define RUN_RECIPIENTS 4096          /* of one run of the mailer, if its argument list has room for them */
 #define RUN_BYTES_SHARE 2            /* an argument list may take one part in so many of ARG_MAX */
 #define LOGGED_BYTES 64
+#define MODE_BITS 07777
+#define DELIVERED_ALREADY 01755      /* of a message that is delivered and could not be removed */
 #define NEW_NAMES 100                /* that are tried where the name is taken in baddir */
 
 static struct table table;
 static sigset_t awaited, none;       /* what is blocked here and waited for; and what the programs we start get */
+
+static pid_t wait_again(pid_t pid, int *status, int flags)
+{
+    pid_t found;
+
+    do
+        found = waitpid(pid, status, flags);
+    while (found < 0 && errno == EINTR);
+    return found;
+}
 
 /* What a copy does */
 
@@ -48,6 +60,13 @@ static struct {
 
 enum fate { DELIVERED, KEPT, ASIDE };
 
+static bool is_for_us(const struct stat *entry)
+{
+    mode_t mode = entry->st_mode & MODE_BITS;
+
+    return S_ISREG(entry->st_mode) && (mode == WHOLE || mode == DELIVERED_ALREADY);
+}
+
 static void make_printable(char shown[NAME_MAX + 1], const char *name)
 {
     size_t at;
@@ -55,16 +74,6 @@ static void make_printable(char shown[NAME_MAX + 1], const char *name)
     for (at = 0; at < NAME_MAX && name[at] != 0; at++)
         shown[at] = name[at] > ' ' && name[at] <= '~' ? name[at] : '?';
     shown[at] = 0;
-}
-
-static int sync_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), done;
-
-    if (fd < 0)
-        return -1;
-    done = fsync(fd);
-    return close(fd) == 0 ? done : -1;
 }
 
 /* The address in a heading line that begins with `word`, made a string; NULL where it is none. *at moves behind it. */
@@ -114,7 +123,7 @@ static bool read_heading(void)
 static _Noreturn void become_mailer(char *const arguments[])
 {
     static char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "SHELL=/bin/sh", NULL};
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null = open_file("/dev/null", O_RDWR);
 
     if (null >= 0 && lseek(message.fd, message.body, SEEK_SET) == message.body && setpgid(0, 0) == 0 &&
         dup2(message.fd, 0) == 0 && dup2(null, 1) == 1 && dup2(null, 2) == 2 &&
@@ -129,7 +138,7 @@ static int run_mailer(char *const arguments[])
 {
     const struct timespec most = {.tv_sec = MAILER_S};
     siginfo_t ended;
-    pid_t pid = fork();
+    pid_t pid = fork(), found;
     int status;
 
     if (pid < 0) {
@@ -138,12 +147,10 @@ static int run_mailer(char *const arguments[])
     }
     if (pid == 0)
         become_mailer(arguments);
-    for (;;) {
-        if (waitpid(pid, &status, WNOHANG) == pid)
-            return status;
+    while ((found = wait_again(pid, &status, WNOHANG)) == 0)
         if (sigtimedwait(&awaited, &ended, &most) < 0 && errno == EAGAIN)
-            (void)kill(-pid, SIGKILL);           /* the next wait sees it end */
-    }
+            (void)kill(-pid, SIGKILL);           /* one of the next looks sees its end */
+    return found == pid ? status : -1;
 }
 
 /* One run of the mailer judged: the exit status and nothing else. `why` gets the words for the log. */
@@ -210,13 +217,15 @@ static enum fate hand_over(char why[LOGGED_BYTES])
     return fate;
 }
 
+/* Where it cannot be removed it gets a mark of its own, lest it be delivered at every scan from now on: then removing it
+ * is all that is left to do, and is tried at each. */
 static void remove_message(void)
 {
     if (unlink(message.name) != 0) {
-        /* It must not be delivered at every scan from now on: without its mark it waits for a person. */
         syslog(LOG_ERR, "error file=%s reason=\"delivered, and cannot be removed: %m\"", message.shown);
-        if (fchmod(message.fd, PARTIAL) != 0)
-            syslog(LOG_ERR, "error file=%s reason=\"cannot be unmarked either: %m\"", message.shown);
+        if (fchmod(message.fd, DELIVERED_ALREADY) != 0)
+            syslog(LOG_ERR, "error file=%s reason=\"cannot be marked as delivered: %m\"", message.shown);
+        return;
     }
     if (sync_directory(".") != 0)
         syslog(LOG_ERR, "error file=%s reason=\"removed, perhaps not for good: %m\"", message.shown);
@@ -248,7 +257,7 @@ static void set_aside(const char *why)
 {
     const char *path = table.of[BADDIR].text;
     char hold[LOGGED_BYTES], to[NAME_MAX + 1], shown[NAME_MAX + 1];
-    int baddir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int baddir = open_file(path, O_RDONLY | O_DIRECTORY);
 
     (void)snprintf(hold, sizeof hold, ".hold-%llu", (unsigned long long)message.entry.st_ino);
     if (baddir < 0 || (linkat(AT_FDCWD, message.name, baddir, hold, 0) != 0 && errno != EEXIST) || fsync(baddir) != 0 ||
@@ -273,7 +282,7 @@ static bool claim(const char *name)
 
     message.name = name;
     make_printable(message.shown, name);
-    message.fd = open(name, MESSAGE_OPEN | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    message.fd = open_file(name, MESSAGE_OPEN | O_NOFOLLOW | O_NONBLOCK);
     if (message.fd < 0) {
         if (errno != ENOENT)
             syslog(LOG_ERR, "error file=%s reason=\"open: %m\"", message.shown);
@@ -286,8 +295,7 @@ static bool claim(const char *name)
     }
     if (fstat(message.fd, &message.entry) != 0 || fstatat(AT_FDCWD, name, &now, AT_SYMLINK_NOFOLLOW) != 0)
         return false;
-    return S_ISREG(now.st_mode) && (now.st_mode & 07777) == WHOLE && now.st_ino == message.entry.st_ino &&
-           now.st_dev == message.entry.st_dev;
+    return is_for_us(&now) && now.st_ino == message.entry.st_ino && now.st_dev == message.entry.st_dev;
 }
 
 static int deliver(const char *name)
@@ -299,6 +307,10 @@ static int deliver(const char *name)
         return EXIT_SUCCESS;
     if (access(".", W_OK) != 0) {                /* it could not be removed: do not deliver it at every scan */
         syslog(LOG_ERR, "kept file=%s reason=\"the spool directory: %m\"", message.shown);
+        return EXIT_SUCCESS;
+    }
+    if ((message.entry.st_mode & MODE_BITS) == DELIVERED_ALREADY) {
+        remove_message();
         return EXIT_SUCCESS;
     }
     if (read_heading())
@@ -328,7 +340,7 @@ static void collect_copies(void)
     int status, slot;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((pid = wait_again(-1, &status, WNOHANG)) > 0) {
         for (slot = 0; slot < COPIES && copies[slot].pid != pid; slot++)
             ;
         if (slot < COPIES)
@@ -409,8 +421,8 @@ static void scan(void)
         return;
     }
     while (!stopping && (errno = 0, found = readdir(directory)) != NULL)
-        if (fstatat(AT_FDCWD, found->d_name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(entry.st_mode) &&
-            (entry.st_mode & 07777) == WHOLE && !under_way(&entry) && start_copy(found->d_name, &entry) != 0)
+        if (fstatat(AT_FDCWD, found->d_name, &entry, AT_SYMLINK_NOFOLLOW) == 0 && is_for_us(&entry) &&
+            !under_way(&entry) && start_copy(found->d_name, &entry) != 0)
             break;
     if (found == NULL && errno != 0)
         syslog(LOG_ERR, "error reason=\"the spool directory cannot be read: %m\"");
@@ -437,7 +449,7 @@ static void scan_for_ever(void)
             wait_for_event(&left);
         }
     }
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+    while (wait_again(-1, NULL, 0) > 0)
         ;                                        /* the deliveries under way */
     syslog(LOG_INFO, "stopped");
 }
