@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from smap_conformance.sandbox import Sandbox
 from smap_conformance.users import user_for_targets
 from smap_conformance.view import NETPERM_PATH

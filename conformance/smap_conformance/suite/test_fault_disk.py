@@ -180,7 +180,7 @@ def directory_without_write(place: Place) -> Iterator[None]:
 def test_what_was_delivered_cannot_be_removed(
     lab: Lab, fault: Callable[[Place], contextlib.AbstractContextManager[None]]
 ) -> None:
-    """From the moment on when the mailer has begun. How it lies there meanwhile is smapd's affair: the mailer has it."""
+    """From the moment on when the mailer has begun. How it lies there is smapd's affair: the mailer has it."""
     with lab.place(disk_bytes=DISK_BYTES) as place:
         gate = Gate(place)
         place.table(smapd={"sendmail": gate.path})
