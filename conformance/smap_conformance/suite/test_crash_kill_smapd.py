@@ -15,9 +15,9 @@ import pytest
 from smap_simulator.mailer import ACCEPTS, PERMFAIL, TEMPFAIL, Behaviour, always
 
 from smap_conformance import offspring
-from smap_conformance.expect import Miss, not_measured
+from smap_conformance.expect import Miss, miss, not_measured
 from smap_conformance.lab import Lab
-from smap_conformance.place import Place
+from smap_conformance.place import Place, Smapd
 from smap_conformance.scans import watching
 from smap_conformance.suite.aiming import (
     CHANGING,
@@ -114,15 +114,19 @@ def wait_mailers(place: Place) -> None:
 # copies
 
 
-def wait_copies(place: Place, snare: Snare, names: Collection[str]) -> dict[str, int]:
-    """Until a copy for each of these messages is over: the first one for each."""
+def wait_copies(place: Place, smapd: Smapd, snare: Snare, names: Collection[str]) -> dict[str, int]:
+    """Until a copy for each of these messages is over: the first one for each. Miss when smapd itself ends."""
 
     def all_over() -> dict[str, int]:
         found: dict[str, int] = {}
         for pid, file in snare.over().items():
             if (name := file.rpartition("/")[2]) in names:
                 found.setdefault(name, pid)
-        return found if len(found) == len(names) else {}
+        if len(found) == len(names):
+            return found
+        if not smapd.running():
+            miss("smapd while its copies are hurt", "that it stays", "it has ended")
+        return {}
 
     return place.wait("copies of smapd", f"the end of one for each of {len(names)} messages", all_over, LOAD_S)
 
@@ -133,7 +137,7 @@ def caught_copies(place: Place, snare: Snare, stock: Stock, rules: Mapping[str, 
     stock.put(names)
     snare.set(rules)
     smapd = place.start_smapd()
-    pids = wait_copies(place, snare, names)
+    pids = wait_copies(place, smapd, snare, names)
     smapd.kill()
     wait_mailers(place)
     stock.put_away()

@@ -192,7 +192,7 @@ def test_smapd_outlives_copies_with_failing_calls(place: Place, kinds: tuple[str
     snare.set({name: trouble.rule for name, (_, trouble) in zip(stock.names, aims, strict=True)})
     stock.put(stock.names)
     smapd = place.start_smapd()
-    pids = wait_copies(place, snare, stock.names)
+    pids = wait_copies(place, smapd, snare, stock.names)
     for name in stock.names:
         fired = any(call.injected for call in snare.caught(pids[name]).calls)
         tally["calls failed" if fired else "faults not fired"] += 1
