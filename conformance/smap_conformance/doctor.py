@@ -38,7 +38,11 @@ def findings(means: sandbox.Means, own_pids: bool, traces: bool) -> list[Finding
         Finding(
             "change of user (root)", means.user_change, "PRIV-02, PRIV-03, PRIV-05: nothing to drop is not dropped"
         ),
-        Finding("mount namespaces", means.namespaces or False, "no table at its compiled-in path: see --smap, --smapd"),
+        Finding(
+            "mount namespaces",
+            means.namespaces or False,
+            "no table at a compiled-in path: [netperm] environment or argument",
+        ),
         Finding("small disks (tmpfs)", means.tmpfs, "FAULT-01 and FAULT-02: no disk that is full"),
         Finding("strace", traces, "no recordings, and no faults in single calls: CRASH, and parts of GATHER and FAULT"),
         Finding("log at /dev/log", means.log, "OPS-02, and what other rules say about log lines"),

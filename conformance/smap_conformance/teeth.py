@@ -5,6 +5,7 @@ Exit status: 0 every mutant is killed by the rules that it breaks (and, with pre
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -51,9 +52,11 @@ def kill(
 
 def trials(chosen: Sequence[Mutant], jobs: int, *, precision: bool) -> Iterator[Trial]:
     """The trials, in the order in which they are over."""
-    with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
-        for future in as_completed([pool.submit(partial(hold, precision=precision), mutant) for mutant in chosen]):
-            yield future.result()
+    with tempfile.TemporaryDirectory(prefix="smaplab-compiled-") as compiled:
+        held = partial(hold, precision=precision, compiled=Path(compiled))
+        with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
+            for future in as_completed([pool.submit(held, mutant) for mutant in chosen]):
+                yield future.result()
 
 
 def table(rows: Sequence[Trial]) -> Table:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smap_conformance.mutants.mutant import make
+from smap_conformance.mutants.table import named
+
 WAIT_S_MAX = 300.0  # no run here takes more than a fraction of this, so a run that hangs is a failure
 
 
@@ -56,6 +59,13 @@ def judge(directory: Path, *options: object) -> Judged:
     results = report / "results.json"
     found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     return Judged(run.returncode, run.stdout + run.stderr, found)
+
+
+def mutant_pair(name: str, directory: Path) -> tuple[Path, Path]:
+    """The smap and smapd of a mutant, in that directory."""
+    directory.mkdir(exist_ok=True)
+    pair = make(named(name), directory)
+    return Path(pair.smap[0]), Path(pair.smapd[0])
 
 
 def install(directory: Path) -> tuple[Path, Path]:

@@ -76,9 +76,16 @@ def descriptors_in_every_way() -> None:
         os.write(50, b"child ")
         os._exit(3)
     os.wait()
-    thread = threading.Thread(target=os.write, args=(50, b"thread "))
+    opened: list[int] = []
+
+    def work() -> None:
+        os.write(50, b"thread ")
+        opened.append(os.open("m4", os.O_WRONLY | os.O_CREAT, 0o644))
+
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+    os.write(opened[0], b"opened by the thread")
     here, there = socket.socketpair()
     if os.fork() == 0:
         os.closerange(50, 51)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import install, judge, said
+from judged import install, judge, mutant_pair, said
 from smap_conformance import known, results
 from smap_conformance.catalogue import Level, Rule
 from smap_conformance.expect import Misdeclared, Miss
@@ -17,7 +17,6 @@ from smap_conformance.judging import Finished
 from smap_conformance.judging import judge as judge_case
 from smap_conformance.known import Known, Standing, fragment
 from smap_conformance.verdict import CaseResult, Verdict
-from wrong import WRONG, make
 
 RULES = {
     name: Rule(name, level, f"sentence of {name}", "a manual", "a reason", tested="so")
@@ -195,36 +194,36 @@ def written(directory: Path, smap: Path, smapd: Path, entries: str) -> Path:
 
 
 def test_from_failures_to_entries_and_back_to_failures(tmp_path: Path, root: None) -> None:
-    (wrong,) = (one for one in WRONG if one.does == "removes what it has no baddir for")
-    options = ("--only", wrong.rule, "-n", 2)
-    path = written(tmp_path, *make(wrong, tmp_path / "wrong"), entries="")
+    rule = "BAD-06"
+    options = ("--only", rule, "-n", 2)
+    path = written(tmp_path, *mutant_pair("removed-without-a-baddir", tmp_path / "wrong"), entries="")
     judged = judge(tmp_path, "--target", path, *options)
     assert judged.status == 1, judged.text
 
     printed = said(tmp_path, "known", "--from", "report")
     assert printed.returncode == 0, printed.stderr
     entries = tomllib.loads(printed.stdout)["known"]
-    assert wrong.rule in {entry["rule"] for entry in entries}
+    assert rule in {entry["rule"] for entry in entries}
     deviating = [rule for rule in judged.verdicts if rule in {entry["rule"] for entry in entries}]
 
-    path = written(tmp_path, tmp_path / "wrong/libexec/smap", tmp_path / "wrong/libexec/smapd", printed.stdout)
+    path = written(tmp_path, tmp_path / "wrong/smap", tmp_path / "wrong/smapd", printed.stdout)
     judged = judge(tmp_path, "--target", path, *options)
     assert judged.status == 0, judged.text
-    assert judged.verdicts[wrong.rule] == "known"
+    assert judged.verdicts[rule] == "known"
     assert judged.results["conclusion"].startswith("no failure but what is known")
     assert f": {', '.join(deviating)}" in judged.results["conclusion"]
     assert "conformant" not in judged.text
-    assert f"known: {wrong.rule} (MUST): {known.NOT_EXPLAINED}" in judged.text
+    assert f"known: {rule} (MUST): {known.NOT_EXPLAINED}" in judged.text
 
     judged = judge(tmp_path, "--target", written(tmp_path, *install(tmp_path / "mended"), printed.stdout), *options)
     assert judged.status == 1, judged.text
-    assert judged.verdicts[wrong.rule] == "unexpected pass"
-    assert judged.results["conclusion"].startswith(f"unexpected pass of known deviations: {wrong.rule}")
+    assert judged.verdicts[rule] == "unexpected pass"
+    assert judged.results["conclusion"].startswith(f"unexpected pass of known deviations: {rule}")
 
-    another = f'[[known]]\nrule = "{wrong.rule}"\nreason = "r"\nmatch = "not what it says"\n'
-    path = written(tmp_path, tmp_path / "wrong/libexec/smap", tmp_path / "wrong/libexec/smapd", another)
+    another = f'[[known]]\nrule = "{rule}"\nreason = "r"\nmatch = "not what it says"\n'
+    path = written(tmp_path, tmp_path / "wrong/smap", tmp_path / "wrong/smapd", another)
     judged = judge(tmp_path, "--target", path, *options)
     assert judged.status == 1, judged.text
-    assert judged.verdicts[wrong.rule] == "FAIL"
+    assert judged.verdicts[rule] == "FAIL"
     assert "'not what it says' is not said here" in judged.text
     assert [entry["standing"] for entry in judged.results["known"]] == ["fails in another way"]

@@ -39,6 +39,7 @@ def told_of(part: str, directory: Path) -> tuple[History, Image]:
     with (directory / "complaints").open("w") as complaints:
         subprocess.run(line("strace", log, Trace(), command), check=True, stderr=complaints)
     text = recorded.whole_log(log)
+    assert (directory / "complaints").read_text(encoding="utf-8") == ""
     items = who.named(strace.read(text), "smap", "/nowhere", "/nowhere")
     mask = os.umask(0o022)
     os.umask(mask)

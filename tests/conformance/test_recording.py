@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import record_runs
 import recorded
+from judged import mutant_pair
 from smap_simulator import check, client, conduct, programs
 from smap_simulator.check import Case, Violation
 from smap_simulator.client import Client, Read, Send
@@ -18,17 +19,7 @@ from smap_simulator.models import MODELS
 from smap_simulator.past import Past
 from smap_simulator.scenario import Scenario, recovery
 from smap_simulator.world import Finished, run
-from wrong import Wrong, make
 
-FORGETFUL = Wrong(
-    "does not make the mark durable",
-    "CRASH-02",
-    (),
-    "spool.py",
-    "        self._disk.fsync(self._fd)  # G2 marked",
-    "        pass  # G2 marked",
-    "",
-)
 Histories = dict[str, History]
 
 
@@ -43,7 +34,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Histories:
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Histories:
     """The same of a reference that does not make the mark durable."""
     recorded.needs_strace()
-    smap, smapd = make(FORGETFUL, tmp_path_factory.mktemp("forgetful"))
+    smap, smapd = mutant_pair("no-fsync-of-the-mark", tmp_path_factory.mktemp("forgetful"))
     return recorded.record(tmp_path_factory.mktemp("recorded"), smap, smapd)
 
 
@@ -130,7 +121,7 @@ def test_the_reference_breaks_no_guarantee_in_its_recording(histories: Histories
     assert conduct.violations(past) == []
 
 
-def broken(told: History, model: str) -> tuple[list[Violation], int]:
+def broken_by_power_cuts(told: History, model: str) -> tuple[list[Violation], int]:
     """Every guarantee that a power cut of a recording breaks, and how many states were looked at."""
     found, count = [], 0
     for state in Crashes(told, model).distinct():
@@ -145,7 +136,7 @@ def broken(told: History, model: str) -> tuple[list[Violation], int]:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", ["two messages", "delivered", "set aside"])
 def test_no_crash_of_the_recorded_reference_loses_mail(histories: Histories, name: str, model: str) -> None:
-    found, count = broken(histories[name], model)
+    found, count = broken_by_power_cuts(histories[name], model)
     assert found == []
     assert count > 5
 
@@ -156,7 +147,7 @@ FORGETS = ("strict-posix", "xfs", "btrfs", "ext2")
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_reference_without_its_second_fsync_loses_mail(forgetful: Histories, model: str) -> None:
-    found, _ = broken(forgetful["one message"], model)
+    found, _ = broken_by_power_cuts(forgetful["one message"], model)
     words = Counter((each.word, each.rule) for each in found)
     rule = "CRASH-03" if model == "strict-posix" else "CRASH-02"
     assert set(words) == ({("LOST", rule)} if model in FORGETS else set())

@@ -15,14 +15,14 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import Judged, install, judge, said
+from judged import Judged, install, judge, mutant_pair, said
 from smap_conformance import catalogue, report, results
 from smap_conformance.catalogue import Level
+from smap_conformance.mutants.table import named
 from smap_conformance.report import badge, junit, summary
 from smap_conformance.results import About, Run
 from smap_conformance.verdict import CaseResult, Verdict
 from test_known import LOST, RULES, a_case
-from wrong import WRONG, make
 
 SCHEMA = json.loads(results.SCHEMA_PATH.read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -163,7 +163,7 @@ def test_a_large_artefact_is_a_file_and_not_in_results_json(tmp_path: Path) -> N
     assert (tmp_path / "cases/x-y-2/log.txt").read_text(encoding="utf-8") == "other\n"  # not the same folder
     assert results.read(tmp_path).cases == (case, other)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "badge.json", "cases", "junit.xml", "results.json", "summary.md",
+        "badge.json", "cases", "junit.xml", "report.html", "results.json", "summary.md",
     }  # fmt: skip
 
 
@@ -174,9 +174,10 @@ def test_a_large_artefact_is_a_file_and_not_in_results_json(tmp_path: Path) -> N
 def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judged]:
     """A run of a pair that fails in one of two cases; its directory, with the report in `report`."""
     directory = tmp_path_factory.mktemp("failed")
-    (wrong,) = (one for one in WRONG if one.does == "marks the file from the start")
-    smap, smapd = make(wrong, directory)
-    judged = judge(directory, "--smap", smap, "--smapd", smapd, "--case", *wrong.cases, "--case", SANITY)
+    smap, smapd = mutant_pair("created-whole", directory)
+    judged = judge(
+        directory, "--smap", smap, "--smapd", smapd, "--case", *named("created-whole").cases, "--case", SANITY
+    )
     assert judged.status == 1, judged.text
     return directory, judged
 

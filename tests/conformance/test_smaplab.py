@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import judge, said
+from judged import judge, mutant_pair, said
 from smap_conformance import netperm
 from smap_conformance.command_line import Choices, pytest_line
-from wrong import WRONG, make
+from smap_conformance.mutants.table import named
 
 SANITY = "sanity::test_a_mail_goes_in_and_comes_out_unchanged"
 
@@ -68,9 +69,8 @@ def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
 
 
 def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> None:
-    (wrong,) = (one for one in WRONG if one.does == "knows one mailer only")
-    smap, smapd = make(wrong, tmp_path)
-    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *wrong.cases)
+    smap, smapd = mutant_pair("one-mailer-only", tmp_path)
+    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *named("one-mailer-only").cases)
     (failed,) = judged.cases
     (line,) = (text for text in failed["detail"].splitlines() if text.startswith("again: "))
     again = subprocess.run(
@@ -82,9 +82,16 @@ def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> Non
         timeout=300,
     )
     assert again.returncode == judged.status == 1
-    assert f"MUST {wrong.rule}: " in again.stdout
+    assert "MUST MAILER-10: " in again.stdout
     folder = tmp_path / "report" / "cases" / "mailer_parts-test_the_clause_names_the_mailer"
     assert (folder / "failure.txt").read_text(encoding="utf-8") == failed["detail"] + "\n"
+
+
+def test_doctor_names_every_means_and_what_is_lost_without_it(tmp_path: Path) -> None:
+    there = said(tmp_path, "doctor")
+    assert there.returncode == 0, there.stderr
+    means = ("chroot", "mount namespaces", "strace", "inetd", "real mailers", "FUSE", "loop devices")
+    assert [name for name in means if not re.search(rf"^{name}", there.stdout, re.MULTILINE)] == []
 
 
 SANDBOX = """

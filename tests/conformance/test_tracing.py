@@ -68,6 +68,12 @@ def test_a_recording_that_was_cut_off_says_so(facts: dict[str, Any]) -> None:
     assert facts["left_at_work"]["notes"] == ["a program was still at work: the end of the recording is cut off"]
 
 
+def test_what_else_changed_the_disk_is_noted(facts: dict[str, Any]) -> None:
+    found = facts["an_unseen_hand"]
+    assert (found["start"], found["before"]) == (["put"], [])
+    assert found["after"] == ["the disk holds something else in the end: /spool/put"]
+
+
 @pytest.mark.parametrize(
     ("rule", "met"),
     [

@@ -101,8 +101,18 @@ def left_at_work(place: Place) -> Facts:
     return {"notes": told.history.notes, "replies": len(told.history.events) > 0}
 
 
+def an_unseen_hand(place: Place) -> Facts:
+    """What the harness puts there is told; what else somebody changes there is noted."""
+    place.open_session().close()
+    place.put("put", b"there from the beginning")
+    before = place.recording().history
+    (place.spool / "put").chmod(0o600)
+    after = place.recording().history
+    return {"before": before.notes, "after": after.notes, "start": sorted(before.start.directory("spool"))}
+
+
 SHOWS: tuple[Callable[[Place], Facts], ...] = (
-    a_session, a_smapd, a_kill, an_injected_fault, a_kill_before_a_call, less_room, left_at_work,
+    a_session, a_smapd, a_kill, an_injected_fault, a_kill_before_a_call, less_room, left_at_work, an_unseen_hand,
 )  # fmt: skip
 
 

@@ -76,6 +76,14 @@ def test_what_a_killed_process_was_in_is_known() -> None:
     assert end.status == -9
 
 
+def test_a_process_that_was_killed_on_its_way_into_a_call() -> None:
+    found = items(
+        "1 ???( <unfinished ...>\n1 <... ??? resumed>) = ?\n1 ???() = ? <unavailable>\n1 +++ killed by SIGKILL +++"
+    )
+    assert [type(item).__name__ for item in found] == ["Call", "Call", "Ended"]
+    assert [call.result for call in strace.calls(found)] == [None, None]
+
+
 def test_a_line_that_is_still_being_written_is_left_out() -> None:
     text = log_text("1 fsync(4) = 0\n1 fsync(4) = 0")
     assert len(strace.read(text[:-3])) == 1

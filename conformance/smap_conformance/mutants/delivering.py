@@ -12,19 +12,20 @@ DELIVERING: tuple[Mutant, ...] = (
     Mutant(
         "scans-once", "smapd", "scan_at_s = clock.monotonic() + self._settings.wakeup_s",
         "scan_at_s = clock.monotonic() + 1e6",
-        {"SCAN-01": ""}, ("scan::test_messages_that_come_one_after_the_other_are_delivered_by_one_smapd",),
+        {"SCAN-01": "a spool without whole files"},
+        ("scan::test_messages_that_come_one_after_the_other_are_delivered_by_one_smapd",),
         "what comes after the first scan lies there until somebody looks", scale=0.2,
     ),
     Mutant(
         "mails-everything-twice", "smapd", _STATUS,
         f"            self._mail(part, fd)\n            disk.lseek(fd, self._heading.body_offset)\n{_STATUS}",
-        {"SCAN-02": ""}, ("sanity::test_a_mail_goes_in_and_comes_out_unchanged",),
+        {"SCAN-02": "expected 1; got 2"}, ("sanity::test_a_mail_goes_in_and_comes_out_unchanged",),
         "the mailer is run twice for each message",
     ),
     Mutant(
         "wakeup-ignored", "netperm", 'self.wakeup_s: int = self._value("wakeup") or DEFAULT_WAKEUP_S',
         "self.wakeup_s: int = 1",
-        {"CFG-11": ""}, ("cfg::test_wakeup_is_the_time_between_scans",),
+        {"CFG-11": "with no wakeup clause"}, ("cfg::test_wakeup_is_the_time_between_scans",),
         "a scan each second whatever the table says",
     ),
     Mutant(
@@ -42,7 +43,7 @@ DELIVERING: tuple[Mutant, ...] = (
         "half-a-letter-after-a-crash", "spool",
         "stat.st_mode & S_IFMT == S_IFREG and stat.st_mode & 0o7777 == WHOLE",
         "stat.st_mode & S_IFMT == S_IFREG and stat.st_mode & 0o444 == 0o444",
-        {"CRASH-05": ""}, ("crash::test_smap_is_killed_at_any_point_of_a_session[smapd afterwards]",),
+        {"CRASH-05": "at the mailer"}, ("crash::test_smap_is_killed_at_any_point_of_a_session[smapd afterwards]",),
         "any file that everybody may read is taken for a whole message",
     ),
     Mutant(
@@ -55,7 +56,8 @@ DELIVERING: tuple[Mutant, ...] = (
         "one-message-stops-the-others", "smapd",
         "        self._waiting = sorted(present - busy, key=lambda name: (name in self._tried, name))\n",
         "        self._waiting = sorted(present) if not self._tried else []\n",
-        {"SCAN-07": ""}, ("scan::test_messages_that_cannot_be_delivered_do_not_stop_the_others[with baddir]",),
+        {"SCAN-07": "got not within"},
+        ("scan::test_messages_that_cannot_be_delivered_do_not_stop_the_others[with baddir]",),
         "nothing new is begun while a message that was tried is still there", scale=0.1,
     ),
     Mutant(
@@ -71,7 +73,7 @@ DELIVERING: tuple[Mutant, ...] = (
         "links-followed", "posix/machine",
         "    (O_NOFOLLOW, os.O_NOFOLLOW),\n    (O_NONBLOCK, os.O_NONBLOCK),\n    (O_DIRECTORY, os.O_DIRECTORY),\n)\n",
         "    (O_NONBLOCK, os.O_NONBLOCK),\n    (O_DIRECTORY, os.O_DIRECTORY),\n)\nos.lstat = os.stat\n",
-        {"SCAN-08": ""},
+        {"SCAN-08": "how often 2 messages were delivered"},
         ("scan_oddities::test_what_is_no_regular_file_is_neither_delivered_nor_in_the_way[what leads elsewhere]",),
         "a symbolic link in the spool mails out whatever it leads to",
     ),
@@ -84,13 +86,14 @@ DELIVERING: tuple[Mutant, ...] = (
     Mutant(
         "kills-what-is-under-way", "smapd", "while self._running or not processes.stopping():",
         "while not processes.stopping() or [processes.kill(pid) for pid in self._running]:",
-        {"SCAN-11": ""}, ("scan::test_sigterm_ends_it_after_the_deliveries_under_way",),
+        {"SCAN-11": "given to a mailer, when smapd is gone"},
+        ("scan::test_sigterm_ends_it_after_the_deliveries_under_way",),
         "SIGTERM kills the copies between the mailer's exit and the removal", scale=0.3,
     ),
     Mutant(
         "deaf-to-sigterm", "posix/machine", "            self._stopping = True\n        return self._stopping\n",
         "            pass\n        return False\n",
-        {"SCAN-11": ""}, ("scan::test_sigterm_ends_an_idle_smapd",),
+        {"SCAN-11": "expected its end"}, ("scan::test_sigterm_ends_an_idle_smapd",),
         "SIGTERM is noted and nothing comes of it", scale=0.2,
     ),
     # the mailer
@@ -103,12 +106,13 @@ DELIVERING: tuple[Mutant, ...] = (
     Mutant(
         "no-dash-f", "smapd", 'argv = [*self._settings.sendmail, "-f", sender,',
         "argv = [*self._settings.sendmail, sender,",
-        {"MAILER-01": ""}, ("mailer::test_the_mailer_gets_sender_and_recipients_in_order[1]",),
+        {"MAILER-01": "mailer -f sender recipient"},
+        ("mailer::test_the_mailer_gets_sender_and_recipients_in_order[1]",),
         "the sender becomes one more recipient",
     ),
     Mutant(
         "through-a-shell", "smapd", _SPAWN, '        pid = processes.spawn(["/bin/sh", "-c", " ".join(argv)], fd)\n',
-        {"MAILER-01": ""}, ("mailer::test_no_shell_sees_an_address[recipient]",),
+        {"MAILER-01": "messages that smap had taken"}, ("mailer::test_no_shell_sees_an_address[recipient]",),
         "an address like `;sleep 5;` is a command", scale=0.2,
     ),
     Mutant(
@@ -163,7 +167,7 @@ DELIVERING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "never-split", "limit", "ARGUMENT_BYTES_MAX = 96 << 10", "ARGUMENT_BYTES_MAX = 96 << 20",
-        {"MAILER-09": ""}, ("mailer_parts::test_each_of_many_recipients_is_handed_over_once",),
+        {"MAILER-09": "expected its removal"}, ("mailer_parts::test_each_of_many_recipients_is_handed_over_once",),
         "execve(2) says E2BIG, for ever", scale=0.2,
     ),
     Mutant(
@@ -181,7 +185,7 @@ DELIVERING: tuple[Mutant, ...] = (
     Mutant(
         "brackets-kept", "smapd", '*(recipient.decode("ascii") for recipient in recipients)]',
         '*(f"<{recipient.decode(\'ascii\')}>" for recipient in recipients)]',
-        {"OPS-03": ""}, ("ops_mailers::test_real_mailers_deliver_the_spool",),
+        {"OPS-03": "as its mailer"}, ("ops_mailers::test_real_mailers_deliver_the_spool",),
         "addresses in angle brackets, which two of seven real mailers refuse", scale=0.3,
     ),
     Mutant(

@@ -7,7 +7,7 @@ docs/teeth.md. Nothing in it depends on the clock or on the machine: no times, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def killers(rows: Iterable[Row]) -> dict[str, list[str]]:
     return found
 
 
-def as_markdown(rows: Iterable[Row], rules: dict[str, Rule], without: dict[str, str]) -> Iterator[str]:
+def as_markdown(rows: Iterable[Row], rules: Mapping[str, Rule], without: Mapping[str, str]) -> Iterator[str]:
     """Two tables for a page: the rules with what each kills, and the mutants with what each does."""
     rows = list(rows)
     by_rule = killers(rows)

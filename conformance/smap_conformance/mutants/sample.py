@@ -1,4 +1,7 @@
-"""A sample of the suite, for the precision of a kill: for each MUST rule one case or two that are soon done."""
+"""A sample of the suite, for the precision of a kill: cases of every chapter that are soon done.
+
+Whoever wants to know it of the whole suite runs the whole suite: `smaplab run` takes a mutant as it takes any target.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ SAMPLE: tuple[str, ...] = (
     "cfg::test_the_sample_table_works",
     "cfg_refusal::test_smap_takes_no_mail_with_a_broken_table[maxbytes digits and letters]",
     "cfg_refusal::test_smapd_without_executable_does_not_start",
-    "cfg::test_wakeup_is_the_time_between_scans",
-    "cfg::test_without_limits_there_are_none",
     "priv::test_smap_is_in_its_jail_before_the_first_byte[nowait]",
     "priv::test_smap_is_its_user_and_nobody_else[nowait]",
     "priv::test_smap_has_lost_the_groups_it_was_started_with[nowait]",
@@ -35,9 +36,7 @@ SAMPLE: tuple[str, ...] = (
     "smtp_data::test_a_session_in_any_segments[segments of 64]",
     "smtp_loss::test_no_message_is_whole_when_the_client_goes[after a line-closes]",
     "smtp_data::test_bytes_1_to_255_arrive[each at a line's start]",
-    "gather::test_equal_messages_at_once_get_a_file_each",
     "gather::test_envelope_and_body_are_what_the_client_sent",
-    "gather_recorded::test_the_way_in_as_recorded[umask 022]",
     "gather_mark::test_there_is_no_250_when_the_mark_cannot_be_set",
     "gather_end::test_a_message_that_is_not_completely_gathered_is_never_marked[reset within the message]",
     "gather_end::test_smap_is_gone_when_the_session_is_over[QUIT first of all]",
@@ -46,36 +45,22 @@ SAMPLE: tuple[str, ...] = (
     "limit::test_a_silent_client_is_let_go[after RCPT]",
     "limit::test_the_tail_of_a_long_line_is_no_command[XYZZY-4096]",
     "limit::test_longer_lines_pass_whole_or_the_message_is_refused[only-1023]",
-    "scan::test_messages_that_come_one_after_the_other_are_delivered_by_one_smapd",
     "scan::test_a_message_that_takes_several_scans_to_gather_is_left_to_smap",
-    "scan::test_two_smapd_deliver_each_message_once",
     "scan::test_each_message_is_an_execution_of_executable",
-    "scan_oddities::test_a_message_with_two_names_is_delivered_whole_and_is_in_nobodys_way",
     "scan_oddities::test_what_is_no_regular_file_is_neither_delivered_nor_in_the_way[what leads elsewhere]",
-    "scan_oddities::test_a_heading_that_cannot_be_read_is_never_mailed_and_never_lost[with baddir]",
     "mailer::test_the_mailer_gets_sender_and_recipients_in_order[2]",
     "mailer::test_each_attempt_reads_the_whole_message",
     "sanity::test_a_mail_goes_in_and_comes_out_unchanged",
-    "mailer::test_any_other_status_sets_the_message_aside",
-    "mailer::test_death_by_a_signal_never_removes_the_message[with a baddir]",
     "mailer::test_a_mailer_that_does_not_read_is_judged_by_its_status",
     "mailer::test_a_mailer_that_hangs_does_not_stop_the_others[hangs without reading]",
-    "smtp_address::test_four_thousand_recipients_get_one_copy_each",
     "mailer_parts::test_the_clause_names_the_mailer",
     "bad::test_the_move_is_a_rename",
     "bad::test_what_has_the_name_already_survives[an empty directory]",
     "bad::test_a_rename_that_fails_leaves_the_message_in_the_spool[on another device]",
-    "bad::test_at_no_time_is_the_message_in_neither_place[small]",
-    "bad::test_baddir_inside_the_spool_is_not_delivered",
-    "bad::test_without_a_baddir_a_refused_message_can_still_be_delivered",
-    "crash::test_smap_is_killed_at_any_point_of_a_session[smapd at work meanwhile]",
-    "crash_power::test_whatever_a_power_cut_leaves_of[a delivery]",
     "fault::test_no_room_at_creation[before DATA-no bytes]",
-    "fault_limits::test_a_file_may_not_grow_so_large[300]",
-    "fault_disk::test_smapd_works_on_a_full_disk[no bytes]",
     "slow::test_a_byte_at_a_time_gets_through",
     "slow::test_a_client_that_stalls_is_let_go[after 354]",
-    "slow::test_a_client_that_never_reads_is_let_go[b'VRFY alice\\r\\n']",
+    r"slow::test_a_client_that_never_reads_is_let_go[b'VRFY alice\\r\\n']",
     "slow::test_many_at_once_where_smap_accepts_by_itself",
     "ops::test_mail_goes_through_a_real_inetd",
 )

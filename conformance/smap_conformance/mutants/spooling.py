@@ -35,7 +35,7 @@ SPOOLING: tuple[Mutant, ...] = (
         "        fcntl.flock(self._fd, fcntl.LOCK_UN)\n"
         "        fcntl.lockf(self._fd, fcntl.LOCK_UN)\n"
         "        time.sleep(0.05)\n",
-        {"GATHER-06": ""}, ("gather::test_who_gets_the_lock_finds_the_mark",),
+        {"GATHER-06": "expected '755'; got '644'"}, ("gather::test_who_gets_the_lock_finds_the_mark",),
         "the lock is given up before the mark is set",
     ),
     Mutant(
@@ -45,14 +45,14 @@ SPOOLING: tuple[Mutant, ...] = (
         "            return name, system.disk.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, PARTIAL)\n",
         '        name = f"m{now_us // 1_000_000 // 100}.{number}"\n'
         "        try:\n            return name, system.disk.open(name, O_WRONLY | O_CREAT | O_NOFOLLOW, PARTIAL)\n",
-        {"GATHER-01": ""}, ("gather::test_equal_messages_at_once_get_a_file_each",),
+        {"GATHER-01": "reply to b'DATA'"}, ("gather::test_equal_messages_at_once_get_a_file_each",),
         "the name is the time, and whoever comes at the same time writes into the same file",
     ),
     Mutant(
         "marked-when-the-line-drops", "smap",
         '                self.drop("end of input")\n',
         "                if self._gathering is not None:\n                    self._finish()\n",
-        {"SMTP-13": "", "GATHER-08": ""},
+        {"SMTP-13": "whole files (755) in the spool", "GATHER-08": "files of mode 755 for a message that was not"},
         (
             "smtp_loss::test_half_a_session_leaves_no_whole_message_wherever_it_is_cut",
             "gather_end::test_a_message_that_is_not_completely_gathered_is_never_marked[closed within the message]",
@@ -63,7 +63,7 @@ SPOOLING: tuple[Mutant, ...] = (
         "marked-when-time-is-up", "smap",
         '        receiver.drop("timed out")\n',
         "        if receiver._gathering is not None:\n            receiver._finish()\n",
-        {"GATHER-08": "", "SLOW-02": ""},
+        {"GATHER-08": "files of mode 755 for a message that was not completed", "SLOW-02": "whole files: expected []"},
         (
             "gather_end::test_a_message_that_is_not_completely_gathered_is_never_marked[time-out within the message]",
             "slow::test_a_client_that_stalls_is_let_go[inside the body]",
@@ -74,7 +74,7 @@ SPOOLING: tuple[Mutant, ...] = (
         "envelope-sorted", "envelope",
         "lines += [_RCPT + recipient for recipient in recipients]",
         "lines += [_RCPT + recipient for recipient in sorted(recipients)]",
-        {"GATHER-02": ""}, ("gather::test_envelope_and_body_are_what_the_client_sent",),
+        {"GATHER-02": "recipients of the message"}, ("gather::test_envelope_and_body_are_what_the_client_sent",),
         "the recipients stand in the heading in another order",
     ),
     Mutant(
@@ -85,7 +85,7 @@ SPOOLING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "no-room-is-for-ever", "reply", 'NO_ROOM = Reply(452, "No room, try later")', 'NO_ROOM = Reply(552, "No room")',
-        {"FAULT-01": ""}, ("fault::test_a_message_larger_than_the_disk[200000]",),
+        {"FAULT-01": "expected 4xx; got 552"}, ("fault::test_a_message_larger_than_the_disk[200000]",),
         "a full disk is answered with 5xx, and honest mail bounces",
     ),
     Mutant(
@@ -97,7 +97,21 @@ SPOOLING: tuple[Mutant, ...] = (
         ("fault_limits::test_a_file_may_not_grow_so_large[300]",),
         "what the disk refuses is missing from the message, and 250 is said",
     ),
+    Mutant(
+        "written-behind-the-mark", "spool",
+        "        self._disk.fchmod(self._fd, WHOLE)\n        self._disk.fsync(self._fd)  # G2",
+        "        self._disk.fchmod(self._fd, WHOLE)\n"
+        '        self.write(b"\\n")\n        self._disk.fsync(self._fd)  # G2',
+        {"GATHER-05": "nothing written after the mark"}, ("gather_recorded::test_the_way_in_as_recorded[umask 022]",),
+        "a last byte comes behind the mark",
+    ),
     # aside
+    Mutant(
+        "linked-and-unlinked", "spool", "            disk.rename(name, place)\n",
+        "            disk.link(name, place)\n            disk.unlink(name)\n",
+        {"BAD-01": "one rename(2) into baddir"}, ("gather_recorded::test_the_way_out_as_recorded[a move to baddir]",),
+        "two calls in the place of one rename(2): in between the message is in both places",
+    ),
     Mutant(
         "copied-and-removed", "spool", "            disk.rename(name, place)\n",
         "            import shutil\n            shutil.copy2(name, place)\n            disk.unlink(name)\n",
@@ -136,7 +150,7 @@ SPOOLING: tuple[Mutant, ...] = (
         '            for name in self._system.disk.listdir("bad") if "bad" in names else []:\n'
         '                self._system.disk.rename(f"bad/{name}", name)\n'
         "            names = self._system.disk.listdir(spool.SPOOL)\n",
-        {"BAD-05": ""}, ("bad::test_baddir_inside_the_spool_is_not_delivered",),
+        {"BAD-05": "the spool"}, ("bad::test_baddir_inside_the_spool_is_not_delivered",),
         "the scan goes down into baddir",
     ),
     Mutant(

@@ -64,8 +64,11 @@ class Trial:
         return not self.unrelated
 
 
-def hold(mutant: Mutant, *, precision: bool = False) -> Trial:
-    """Try a mutant. `precision`: also run a sample of the suite, and see which unrelated rules fail."""
+def hold(mutant: Mutant, *, precision: bool = False, compiled: Path | None = None) -> Trial:
+    """Try a mutant. `precision`: also run a sample of the suite, and see which unrelated rules fail.
+
+    `compiled` is a directory where many trials keep the suite as compiled, or each would compile it again.
+    """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="smaplab-mutant-") as directory:
         work = Path(directory)
@@ -73,13 +76,13 @@ def hold(mutant: Mutant, *, precision: bool = False) -> Trial:
         pair.mkdir()
         broken = make(mutant, pair)
         chosen = [f"--case={case}" for case in mutant.cases] or [f"--only={','.join(mutant.breaks)}"]
-        found = _run(broken, [*chosen, f"--timeout-scale={mutant.scale:g}"], work / "named")
+        found = _run(broken, [*chosen, f"--timeout-scale={mutant.scale:g}"], work / "named", compiled)
         kills = tuple(_kill(rule, words, found) for rule, words in mutant.breaks.items())
         seconds = time.monotonic() - started
         if not precision:
             return Trial(mutant, kills, seconds)
         sample = [f"--case={case}" for case in SAMPLE]
-        wide = _run(broken, [*sample, f"--timeout-scale={SAMPLE_SCALE:g}"], work / "sample")
+        wide = _run(broken, [*sample, f"--timeout-scale={SAMPLE_SCALE:g}"], work / "sample", compiled)
     failed = {} if isinstance(wide, str) else _broken_must_rules(wide)
     unrelated = tuple((rule, line) for rule, line in failed.items() if rule not in {*mutant.breaks, *mutant.also})
     if isinstance(wide, str):
@@ -87,10 +90,11 @@ def hold(mutant: Mutant, *, precision: bool = False) -> Trial:
     return Trial(mutant, kills, seconds, unrelated, tuple(rule for rule in mutant.also if rule in failed))
 
 
-def _run(pair: Target, options: Sequence[str], report: Path) -> results.Run | str:
+def _run(pair: Target, options: Sequence[str], report: Path, compiled: Path | None) -> results.Run | str:
     """`smaplab run` against the pair: what it wrote down, or why it wrote nothing."""
     line = [sys.executable, "-m", "smap_conformance", "run", "--smap", *pair.smap, "--smapd", *pair.smapd]
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"COLUMNS": "200", "PYTHONPYCACHEPREFIX": str(compiled or report.parent / "compiled")}
     process = subprocess.Popen(
         [*line, *options, "--report", str(report)],
         stdin=subprocess.DEVNULL,

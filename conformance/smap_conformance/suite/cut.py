@@ -150,9 +150,10 @@ class Trial:
             alone = self._alone(whole[0])
             if not alone.runs:
                 not_measured("this smapd does not deliver the file of its own smap when it is put back by its name")
-            self.outcomes = {}  # it takes no disguise: all alone, then, the marked ones first
+            self.outcomes = {whole[0].digest: alone}  # it takes no disguise: all alone, then, the marked ones first
             for remnant in sorted(remnants, key=lambda each: not each.marked)[:ALONE_MAX]:
-                self._alone(remnant)
+                if remnant.digest not in self.outcomes:
+                    self._alone(remnant)
         for remnant in remnants:
             if self._is_doubtful(remnant) and self._tally["laid alone"] < ALONE_MAX:
                 self._alone(remnant)
@@ -199,13 +200,24 @@ class Trial:
                     self._alone(remnant)
         return found
 
+    def _is_complete(self) -> None:
+        """Not measured, unless each remnant has an outcome."""
+        left_out = len(self.survey.remnants.keys() - self.outcomes.keys())
+        if left_out:
+            not_measured(
+                f"this smapd takes its own files under their own names only, so each crash state needs a smapd of its"
+                f" own: {left_out} of {len(self.survey.remnants)} remnants were left out"
+            )
+
     def judge(self, rules: Sequence[str]) -> None:
         """Miss for each rule that is broken, in this order, told as counterexamples; the history is an artefact.
 
-        The scene is the disk that the crash left, by the first of them.
+        The scene is the disk that the crash left, by the first of them. Where nothing is broken, and not every state
+        was recovered from, the case is not measured.
         """
         found = sorted((it for it in self.confirmed() if it.rule in rules), key=lambda it: rules.index(it.rule))
         if not found:
+            self._is_complete()
             return
         with self._lab.place() as place:
             for remnant in self.survey.state(found[0].id).remnants:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
-_RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
-_CALL = re.compile(r"(\w+)\((.*)", re.DOTALL)
+# A process that was killed on its way into a call: strace knows no name, and writes ???
+_RESUMED = re.compile(r"<\.\.\. ([\w?]+) resumed>(.*)", re.DOTALL)
+_CALL = re.compile(r"([\w?]+)\((.*)", re.DOTALL)
 _RESULT = re.compile(
     r" *= (?P<value>\?|0x[0-9a-f]+|-?\d+)(?:<(?P<where>[^>]*)>(?:\(deleted\))?)?(?: (?P<errno>E[A-Z0-9_]+)\b)?"
     r"(?P<rest>.*?)(?: <(?P<lasted>\d+\.\d+)>)?"
