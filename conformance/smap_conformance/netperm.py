@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
-Clauses = Mapping[str, "str | int | Sequence[str | int] | None"]
+Value = str | int | Path | Sequence[str | int] | None
+Clauses = Mapping[str, Value]
 
 
 def table(applications: Mapping[str, Clauses]) -> str:
@@ -21,12 +22,12 @@ def table(applications: Mapping[str, Clauses]) -> str:
         for clause, value in clauses.items():
             if value is None:
                 continue
-            words = [value] if isinstance(value, str | int) else list(value)
+            words = [value] if isinstance(value, str | int | Path) else list(value)
             lines.append(f"{application}: {clause} {' '.join(map(str, words))}".rstrip())
     return "".join(f"{line}\n" for line in lines)
 
 
-def changed(defaults: Clauses, changes: Clauses | None) -> dict[str, str | int | Sequence[str | int] | None]:
+def changed(defaults: Clauses, changes: Clauses | None) -> dict[str, Value]:
     """The defaults with some clauses replaced, added, or (None) left out."""
     return {**defaults, **(changes or {})}
 

@@ -157,8 +157,8 @@ class Place:
         """Write the table with these clauses changed; None leaves a clause out. `place.table(smap={"maxbytes": 9})`"""
         text = netperm.table(
             {
-                "smap": _words(netperm.changed(self.smap_clauses(), smap)),
-                "smapd": _words(netperm.changed(self.smapd_clauses(), smapd)),
+                "smap": netperm.changed(self.smap_clauses(), smap),
+                "smapd": netperm.changed(self.smapd_clauses(), smapd),
             }
         )
         self.raw_table(text)
@@ -401,7 +401,3 @@ class Place:
 
 def _tree(files: Sequence[SpoolFile]) -> str:
     return "\n".join(file.describe() for file in files) or "(empty)"
-
-
-def _words(clauses: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in clauses.items()}

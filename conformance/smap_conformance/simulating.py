@@ -337,14 +337,14 @@ def simulated(names: tuple[str, ...], jobs: int) -> None:
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     tried: dict[str, tuple[Trial, float]] = {}
     interrupted = False
-    with failures_told(), progress() as bar:
-        row = bar.add_task("", total=len(chosen), told="mutants")
-        try:
+    try:
+        with failures_told(), progress() as bar:
+            row = bar.add_task("", total=len(chosen), told="mutants")
             for trial, seconds in trials(chosen, jobs):
                 tried[trial.mutant.name] = (trial, seconds)
                 bar.advance(row)
-        except KeyboardInterrupt:
-            interrupted = True
+    except KeyboardInterrupt:
+        interrupted = True
     chosen = [mutant for mutant in chosen if mutant.name in tried]
     console = Console()
     console.print(table_of_mutants([tried[mutant.name] for mutant in chosen]))

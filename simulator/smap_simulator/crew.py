@@ -10,13 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+TOLD_AGAIN_S = 1.0
 
 _working = False
 _told = False  # to stop
@@ -38,14 +42,20 @@ class Crew:
     ) -> None:
         for future in self._futures:
             future.cancel()
-        for process in multiprocessing.active_children():
-            if process.pid is not None and process.pid not in self._others:
-                os.kill(process.pid, signal.SIGINT)
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while workers := [each for each in multiprocessing.active_children() if each.pid not in self._others]:
+            for process in workers:
+                if process.pid is not None and process.is_alive():
+                    with suppress(ProcessLookupError):  # it has just ended by itself
+                        os.kill(process.pid, signal.SIGINT)
+            for process in workers:  # and again: an exception that comes while an object is torn down is dropped
+                process.join(TOLD_AGAIN_S)
+        self._pool.shutdown()
 
     def results(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
         """What became of each item, with its number, in the order in which they are done."""
-        self._futures = {self._pool.submit(_do, work, item): number for number, item in enumerate(items)}
+        with _interrupts_later():  # the first of these makes the workers
+            self._futures = {self._pool.submit(_do, work, item): number for number, item in enumerate(items)}
         for future in as_completed(self._futures):
             if not future.cancelled():
                 yield self._futures[future], future.result()
@@ -55,6 +65,24 @@ class Crew:
         for future, number in self._futures.items():
             if number > after:
                 future.cancel()
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """An interrupt waits until the end. In what Python does around a fork the exception would be dropped; and a worker
+    that is not told yet what to do with one (`_begin`) does nothing with it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _begin(begin: Callable[..., None] | None, args: tuple[object, ...]) -> None:

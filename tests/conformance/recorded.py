@@ -51,14 +51,19 @@ def record(directory: Path, *programs: Path) -> dict[str, History]:
 
 def whole_log(log: Path) -> str:
     """What strace wrote, once it is done: it goes on for a moment after the last process."""
-    end = time.monotonic() + 60.0
+    end, text = time.monotonic() + 60.0, ""
     while time.monotonic() < end:
         text = log.read_text(encoding="ascii") if log.exists() else ""
         first = text.partition(" ")[0]
         if re.search(rf"^{first} \S+ \+\+\+ ", text, re.MULTILINE):
             return text
         time.sleep(0.01)
-    raise TimeoutError(f"strace has not come to its end: {log}")
+    state = (
+        f"its log ends with {text[-200:]!r}"
+        if log.exists()
+        else f"its log is gone; its directory is there: {log.parent.exists()}"
+    )
+    raise TimeoutError(f"strace has not come to its end: {state}")
 
 
 def of_programs(told: History, *names: str) -> list[Event]:

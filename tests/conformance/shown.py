@@ -74,6 +74,7 @@ def first() -> results.Run:
         ),
         failing("gather::test_mode[umask 077]", {"GATHER-03": FAIL}, {"dialogue": DIALOGUE, "log": "<22>a line"}),
         *(failing(f"smtp_data::test_ends[{number}]", {"SMTP-05": FAIL}) for number in range(9)),
+        failing("smtp_data::test_ends(8)", {"SMTP-05": FAIL}),  # as a directory it has the name of another
         failing("scan::test_oddities", {"SCAN-11": MISSED}),
         failing("bad::test_gone", {"BAD-04": KNOWN}),
         CaseResult("cfg::test_note", {"CFG-09": INFO}, "refuses", notes={"CFG-09": "refuses"}),

@@ -39,7 +39,7 @@ def test_each_rule_that_is_not_kept_has_a_card_with_a_line_that_runs_it_again() 
         assert " ".join(said.why.split()) in group.words
         for card in group.all("details", "case"):
             assert [line for line in card.all("div", "again") if "smaplab run --case " in line.words], card.words
-    assert len(root.by_id("broken-SMTP-05").all("details", "case")) == 9
+    assert len(root.by_id("broken-SMTP-05").all("details", "case")) == 10
     other = root.by_id("broken-CRASH-03")  # the case stands in full under CRASH-02, of which it says another thing
     assert [each.words for each in other.all("span", "badge")] == ["Sshould-missed", "Sshould-missed"]
     assert "harness error" in root.by_id("broken-PRIV-07").words
@@ -82,15 +82,21 @@ def test_what_is_known_what_was_not_measured_and_where_it_ran_are_told() -> None
 
 def test_the_kill_matrix_is_shown_where_there_is_one(tmp_path: Path) -> None:
     file = tmp_path / "kill_matrix.json"
+    kill = {"rule": "GATHER-07", "case": "gather_mark::test_x"}
     rows = [
-        {"name": "early-250", "breaks": "answers early", "killed_by": ["GATHER-07"], "also": ["CRASH-02"]},
-        {"name": "ghost", "breaks": "nothing", "killed_by": []},
-    ]
-    file.write_text(json.dumps({"mutants": rows}), encoding="utf-8")
+        {"mutant": "early", "module": "smap", "why": "answers <b>early</b>", "kills": [kill], "lives": [],
+         "also": {"CRASH-02": "the same"}, "unrelated": []},
+        {"mutant": "ghost", "module": "smap", "why": "nothing", "kills": [], "lives": ["BAD-01"], "also": {},
+         "unrelated": None},
+        {"mutant": "loud", "module": "smap", "why": "too much", "kills": [kill], "lives": [], "also": {},
+         "unrelated": ["OPS-01", "GONE-01"]},
+    ]  # fmt: skip
+    file.write_text(json.dumps({"schema": 1, "mutants": rows}), encoding="utf-8")
     teeth = reading(second(), kill_matrix=file).by_id("teeth").words
-    assert "2 mutants" in teeth
-    assert "early-250 answers early GATHER-07 CRASH-02" in teeth
-    assert "ghost nothing survives" in teeth
+    assert "3 mutants: the reference with one thing broken each; 1 survived" in teeth
+    assert "early answers <b>early</b> GATHER-07 CRASH-02 all kept" in teeth
+    assert "ghost nothing survives BAD-01 not asked" in teeth
+    assert "loud too much GATHER-07 OPS-01, GONE-01" in teeth
     assert not [each for each in reading(second()).all("section") if each.attributes.get("id") == "teeth"]
 
 
@@ -310,7 +316,7 @@ def expect_filters(window: Browser) -> None:
     window.type("input[name=text]", "umask 077")
     assert window.run(SHOWN, ".group") == 1
     assert window.run("return document.querySelector('output[name=found]').value") == "0 rules, 1 case"
-    window.click("button[type=reset]")
+    window.click("button[name=clear]")
     settled = "return document.querySelector('output[name=found]').value"
     assert window.run(settled) == ""
     assert window.run(SHOWN, "tr.rule") >= every
@@ -318,13 +324,14 @@ def expect_filters(window: Browser) -> None:
     should = sum(rule.level.value == "SHOULD" for rule in catalogue.rules().values())
     assert window.run(SHOWN, "tr.rule") == should
     window.click("select[name=look] option[value=should_missed]")
-    assert window.run(SHOWN, "tr.rule") == 1
+    assert window.run(SHOWN, "tr.rule") == 2  # CRASH-03 and SCAN-11
     assert window.run(SHOWN, "#broken-SCAN-11 .case") == 1
-    window.click("button[type=reset]")
+    assert window.run(SHOWN, "#broken-CRASH-02 .case") == 0
+    window.click("button[name=clear]")
     window.click("select[name=chapter] option[value=CRASH]")
     crashes = sum(rule.chapter == "CRASH" for rule in catalogue.rules().values())
     assert window.run(SHOWN, "tr.rule") == crashes
-    window.click("button[type=reset]")
+    window.click("button[name=clear]")
     assert window.run(SHOWN, "tr.rule") >= every
 
 

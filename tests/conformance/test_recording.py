@@ -121,7 +121,7 @@ def test_the_reference_breaks_no_guarantee_in_its_recording(histories: Histories
     assert conduct.violations(past) == []
 
 
-def broken(told: History, model: str) -> tuple[list[Violation], int]:
+def broken_by_power_cuts(told: History, model: str) -> tuple[list[Violation], int]:
     """Every guarantee that a power cut of a recording breaks, and how many states were looked at."""
     found, count = [], 0
     for state in Crashes(told, model).distinct():
@@ -136,7 +136,7 @@ def broken(told: History, model: str) -> tuple[list[Violation], int]:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", ["two messages", "delivered", "set aside"])
 def test_no_crash_of_the_recorded_reference_loses_mail(histories: Histories, name: str, model: str) -> None:
-    found, count = broken(histories[name], model)
+    found, count = broken_by_power_cuts(histories[name], model)
     assert found == []
     assert count > 5
 
@@ -147,7 +147,7 @@ FORGETS = ("strict-posix", "xfs", "btrfs", "ext2")
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_reference_without_its_second_fsync_loses_mail(forgetful: Histories, model: str) -> None:
-    found, _ = broken(forgetful["one message"], model)
+    found, _ = broken_by_power_cuts(forgetful["one message"], model)
     words = Counter((each.word, each.rule) for each in found)
     rule = "CRASH-03" if model == "strict-posix" else "CRASH-02"
     assert set(words) == ({("LOST", rule)} if model in FORGETS else set())

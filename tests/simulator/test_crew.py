@@ -26,6 +26,12 @@ def for_ever(number: int) -> int:
     return number
 
 
+def when_it_may(item: tuple[int, Path]) -> None:
+    number, may = item
+    while number and not may.exists():
+        os.sched_yield()
+
+
 def test_results_come_with_their_numbers() -> None:
     with Crew(2) as crew:
         assert sorted(crew.results(one_more, [5, 6, 7])) == [(0, 6), (1, 7), (2, 8)]
@@ -38,12 +44,32 @@ def test_leaving_ends_who_is_at_work() -> None:
 
 
 def test_items_that_are_forgotten_are_not_begun(tmp_path: Path) -> None:
-    files = [tmp_path / str(number) for number in range(50)]
+    """Number 0 is done at once, and all others when they may."""
+    items = [(number, tmp_path / "may") for number in range(50)]
+    done = []
     with Crew(1) as crew:
-        for number, _ in crew.results(Path.touch, files):
-            crew.forget(number)
-            break
-    assert len(list(tmp_path.iterdir())) < 10  # one, and what the worker had been given already
+        for number, _ in crew.results(when_it_may, items):
+            done.append(number)
+            crew.forget(0)
+            (tmp_path / "may").touch()
+    assert done[0] == 0
+    assert len(done) <= 4  # it, and what the worker had been given already
+
+
+def strike_and_begin(crew: Crew) -> None:
+    """An interrupt in the midst of the forks: Python drops exceptions there."""
+    os.register_at_fork(before=lambda: signal.raise_signal(signal.SIGINT) if not STRUCK else None)
+    os.register_at_fork(after_in_parent=lambda: STRUCK.append(1))
+    list(crew.results(one_more, [1, 2, 3]))
+
+
+STRUCK: list[int] = []
+
+
+def test_an_interrupt_while_workers_are_made_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
+        strike_and_begin(crew)
+    assert STRUCK
 
 
 def wait_for(master: int, wanted: bytes) -> None:

@@ -64,7 +64,6 @@ class Drawn:
 class Card:
     """One case of one implementation. `rules` are those that it found not kept, the one it stands under first."""
 
-    id: str
     implementation: str
     case: str
     title: str
@@ -75,7 +74,8 @@ class Card:
     failure: Failure
     traceback: str  # where the harness failed, which is all that is known
     folder: str
-    full: bool
+    id: str = ""
+    full: bool = False
     drawn: Drawn | None = None
     sections: tuple[Section, ...] = ()
     nothing: tuple[str, ...] = ()  # what there was nothing of
@@ -94,7 +94,13 @@ def cards(judged: Judged, number: int, bad: frozenset[Verdict]) -> list[Card]:
         ranked.append((seen[first], one))
     places = sorted(range(len(ranked)), key=lambda at: (ranked[at][0], at))
     full = {ranked[at][1].case for at in places[:FULL_CARDS_MAX]}
-    return [_card(judged, number, one, bad, one.case in full) for one in cases]
+    folders = judged.folders()
+    made = []
+    for at, one in enumerate(cases):
+        card = _card(judged.name, one, _blamed(one, bad), folders.get(one.case, judged.directory.name))
+        card = replace(card, id=f"case-{number}-{at}-{results.folder_name(one.case)}", full=one.case in full)
+        made.append(_filled(card, one.artefacts) if card.full else card)
+    return made
 
 
 def _blamed(case: CaseResult, bad: frozenset[Verdict]) -> tuple[str, ...]:
@@ -102,8 +108,8 @@ def _blamed(case: CaseResult, bad: frozenset[Verdict]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda rule: (-case.verdicts[rule].weight, rule)))
 
 
-def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict], full: bool) -> Card:
-    rules = _blamed(case, bad)
+def _card(implementation: str, case: CaseResult, rules: tuple[str, ...], folder: str) -> Card:
+    """A card in short."""
     title, parameters = telling.words_of(case.case)
     found = case.failure or Failure(rules, "", "", "")
     found = replace(
@@ -113,9 +119,8 @@ def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict]
         actual=shortened(found.actual),
         fault=shortened(found.fault),
     )
-    card = Card(
-        id=f"case-{number}-{results.folder_name(case.case)}",
-        implementation=judged.name,
+    return Card(
+        implementation=implementation,
         case=case.case,
         title=title,
         parameters=parameters,
@@ -124,10 +129,8 @@ def _card(judged: Judged, number: int, case: CaseResult, bad: frozenset[Verdict]
         line=_cut(case.line, LINE_MAX),
         failure=found,
         traceback="" if case.failure else shortened(case.detail),
-        folder=judged.folder(case),
-        full=full,
+        folder=folder,
     )
-    return _filled(card, case.artefacts) if full else card
 
 
 def _filled(card: Card, artefacts: Mapping[str, str]) -> Card:

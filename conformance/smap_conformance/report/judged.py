@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smap_conformance import results
-from smap_conformance.verdict import CaseResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +17,9 @@ class Judged:
     directory: Path
     run: results.Run
 
-    def folder(self, case: CaseResult) -> str:
-        """Where a case's artefacts are, as seen from beside the directory; the directory itself where it has none."""
-        found = results.folders(self.run).get(case.case)
-        return f"{self.directory.name}/{found}" if found else self.directory.name
+    def folders(self) -> dict[str, str]:
+        """Failing case → where its artefacts are, as seen from beside the directory."""
+        return {case: f"{self.directory.name}/{folder}" for case, folder in results.folders(self.run).items()}
 
 
 def named(runs: Iterable[tuple[Path, results.Run]]) -> list[Judged]:

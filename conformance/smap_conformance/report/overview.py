@@ -17,7 +17,7 @@ from smap_conformance.report.cards import Card, cards
 from smap_conformance.report.judged import Judged
 from smap_conformance.verdict import RuleResult, Verdict, counted
 
-KILL_MATRIX = Path(__file__).parent.parent / "kill_matrix.json"
+KILL_MATRIX, KILL_MATRIX_SCHEMA = Path(__file__).parent.parent / "kill_matrix.json", 1
 LETTERS = {
     "PASS": "P", "INFO": "I", "NOT_MEASURED": "N", "SHOULD_MISSED": "S", "KNOWN": "K", "UNEXPECTED_PASS": "U",
     "FAIL": "F", "HARNESS_ERROR": "E",
@@ -163,6 +163,16 @@ class Page:
         return frozenset(group.rule.id for group in self.groups)
 
     @property
+    def rules(self) -> frozenset[str]:
+        """The rules that have a row."""
+        return frozenset(row.rule.id for chapter in self.chapters for row in chapter.rows)
+
+    @property
+    def surviving(self) -> int:
+        """How many mutants some rule should have killed and did not."""
+        return sum(bool(mutant["lives"] or not mutant["kills"]) for mutant in self.kill_matrix)
+
+    @property
     def card_count(self) -> int:
         """How many cards there are."""
         return sum(len(group.cards) for group in self.groups)
@@ -282,11 +292,13 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _kill_matrix(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """The suite's own: which mutants it kills, and by which rules. Empty where none was shipped."""
+    """The suite's own, as `mutants.matrix` writes it; empty where none was shipped."""
     if not path.exists():
         return ()
-    mutants = json.loads(path.read_text(encoding="utf-8"))["mutants"]
-    return tuple({"also": [], "seconds": None, **mutant} for mutant in mutants)
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    if plain["schema"] != KILL_MATRIX_SCHEMA:
+        raise ValueError(f"{path}: schema {plain['schema']!r} is not {KILL_MATRIX_SCHEMA}")
+    return tuple(plain["mutants"])
 
 
 assert set(LETTERS) >= {verdict.name for verdict in Verdict}, "a verdict without a letter"

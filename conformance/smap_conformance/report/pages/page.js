@@ -33,7 +33,8 @@
   };
   for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(filter));
+  const clear = () => { form.reset(); filter(); };
+  form.elements.clear.addEventListener("click", clear);
 
   // opening
   for (const button of all("[data-fold]")) {
@@ -44,7 +45,7 @@
   const reveal = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    if (target.hidden || target.closest("[hidden]")) { form.reset(); filter(); }
+    if (target.hidden || target.closest("[hidden]")) clear();
     for (const one of [target.closest(".more"), target, target.querySelector("details")]) {
       if (one && one.matches("details")) one.open = true;
     }
