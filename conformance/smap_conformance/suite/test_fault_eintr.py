@@ -6,11 +6,14 @@ it, strace holds the program when the write is over, and meanwhile somebody make
 
 from __future__ import annotations
 
+import signal
+import time
 from collections import Counter
 
 import pytest
 from smap_simulator.recorder.strace import FORKS, Call
 
+from smap_conformance import offspring
 from smap_conformance.dialogue import stuffed
 from smap_conformance.expect import codes, exactly, expect, not_measured, one_of
 from smap_conformance.lab import Lab
@@ -179,3 +182,22 @@ def test_copies_are_interrupted(place: Place, tally: Counter[str]) -> None:
         else:
             tally["faults not fired"] += 1
     expect_most_fired(tally, "interrupted calls")
+
+
+# smapd itself
+
+OVERDUE_S = 1.5  # more than the second between two scans
+
+
+@pytest.mark.rule("FAULT-03", "FAULT-04")
+def test_smapd_is_halted_until_its_next_scan_is_overdue(place: Place) -> None:
+    """By SIGSTOP, as with the terminal of whoever started it; SIGCONT interrupts what it waits in."""
+    smapd = place.start_smapd()
+    place.wait_scans()
+    for _ in range(2):
+        smapd.signal(signal.SIGSTOP)
+        place.wait("smapd after SIGSTOP", "a halt", lambda: [offspring.state(pid) for pid in smapd.daemons()] == ["T"])
+        time.sleep(OVERDUE_S)  # nothing happens that could be waited for
+        smapd.signal(signal.SIGCONT)
+        place.wait_scans()
+    expect("smapd after SIGCONT", smapd.running(), exactly(True))
