@@ -2,60 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
 from judged import install, judge
+from no_smap import DAEMONS, PROGRAMS, SERVERS, left_behind, program
 
 pytestmark = pytest.mark.usefixtures("root")
-
-_SERVER = """\
-#!/bin/sh
-MARKER={marker}; export MARKER
-{lines}
-"""
-
-# What stands in the place of smap: lines of shell, whose standard streams are the client.
-SERVERS = {
-    "ends at once": "exit 0",
-    "fails at once": "exit 1",
-    "echoes": "exec cat",
-    "never ends to talk": "exec yes",
-    "never answers": "exec sleep 3600",
-    "answers 250 to everything": "printf '220 hello\\r\\n'; while read -r line; do printf '250 fine\\r\\n'; done",
-    "answers 554 to everything": "printf '554 go away\\r\\n'; while read -r line; do printf '554 no\\r\\n'; done",
-    "greets, and is deaf": "trap '' TERM HUP INT PIPE; printf '220 hello\\r\\n'; while :; do sleep 1; done",
-    "forks away": "printf '220 hello\\r\\n'; (trap '' TERM HUP; exec sleep 3600) & exit 0",
-}
-DAEMONS = {
-    "ends at once": "exit 0",
-    "fails at once": "exit 1",
-    "does nothing, and is deaf": "trap '' TERM HUP INT; while :; do sleep 1; done",
-    "forks away": "(trap '' TERM HUP; exec sleep 3600) & exit 0",
-    "talks for ever": "exec yes",
-}
-
-
-def program(path: Path, lines: str) -> Path:
-    """A shell script that can be told from every other by its path."""
-    path.write_text(_SERVER.format(marker=path, lines=lines), encoding="ascii")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return path
-
-
-def left_behind(directory: Path) -> list[str]:
-    """Processes of whose command line or environment the directory is a part: every program here exports its path."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            except OSError:
-                continue
-            if str(directory).encode() in text:
-                found.append(f"{process.name} {text[:200]!r}")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +48,11 @@ def test_programs_that_do_not_start_fail(tmp_path: Path) -> None:
     judged = judge(tmp_path, "--smap", tmp_path / "smap", "--smapd", tmp_path / "smapd", *SCANS)
     assert judged.status == 1, judged.text
     assert "a program that can be executed" in judged.text
+
+
+@pytest.mark.parametrize("path", PROGRAMS)
+def test_programs_that_are_something_else_fail(path: str, tmp_path: Path) -> None:
+    judged = judge(tmp_path, "--smap", path, "--smapd", path, *CASES, *SCANS, "--timeout-scale", "0.1")
+    assert judged.status == 1, judged.text
+    assert judged.verdicts["SCAN-02"] == "FAIL"
+    assert judged.results["conclusion"].startswith("not conformant: ")

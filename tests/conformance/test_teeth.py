@@ -189,6 +189,7 @@ def test_one_that_does_not_even_start_is_no_kill() -> None:
     mutant = named("one-recipient-more")
     trial = hold(replace(mutant, instead="len(self._recipients >= self._recipients_max"))  # no Python
     assert not trial.killed
+    assert trial.kills[0].complaint.startswith("the reference made no launchers")
 
 
 def mutants(*options: object) -> tuple[int, str]:

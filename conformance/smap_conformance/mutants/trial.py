@@ -20,7 +20,7 @@ from smap_conformance.catalogue import Level
 from smap_conformance.mutants.mutant import Mutant, make
 from smap_conformance.mutants.sample import SAMPLE
 from smap_conformance.running import die_with
-from smap_conformance.target import Target
+from smap_conformance.target import Target, TargetError
 from smap_conformance.verdict import CaseResult, Verdict
 
 BROKEN = (Verdict.FAIL, Verdict.SHOULD_MISSED)
@@ -74,7 +74,11 @@ def hold(mutant: Mutant, *, precision: bool = False, compiled: Path | None = Non
         work = Path(directory)
         pair = work / mutant.name
         pair.mkdir()
-        broken = make(mutant, pair)
+        try:
+            broken = make(mutant, pair)
+        except TargetError as error:  # what cannot even be installed is found by nobody's rule
+            kills = tuple(Kill(rule, complaint=str(error)) for rule in mutant.breaks)
+            return Trial(mutant, kills, time.monotonic() - started)
         chosen = [f"--case={case}" for case in mutant.cases] or [f"--only={','.join(mutant.breaks)}"]
         found = _run(broken, [*chosen, f"--timeout-scale={mutant.scale:g}"], work / "named", compiled)
         kills = tuple(_kill(rule, words, found) for rule, words in mutant.breaks.items())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,20 +101,26 @@ class Snare:
         self._place = place
         self._directory = place.root / "snare"
         self._directory.mkdir()
-        self._logs = self._directory / "logs"
+        self._logs, self._rules = self._directory / "logs", self._directory / "rules"
         self._logs.mkdir()
+        self._rules.mkdir()
         self._logs.chmod(0o1777)
         self.path = self._directory / "executable"
         self.set()
 
-    def set(self, inject: Iterable[str] = ()) -> None:
-        """Watch the copies that start from now on, and hurt them so. What was caught before is forgotten."""
-        for log in self._logs.iterdir():
-            log.unlink()
-        rules = " ".join(f"--inject={rule}" for rule in inject)
+    def set(self, rules: Mapping[str, str] | None = None) -> None:
+        """Watch the copies that start from now on, and hurt those for these spool files. What was caught is forgotten.
+
+        One rule for a file, "" for none.
+        """
+        for path in (*self._logs.iterdir(), *self._rules.iterdir()):
+            path.unlink()
+        for name, rule in (rules or {}).items():
+            (self._rules / name).write_text(f"{rule}\n", encoding="ascii")
         self._write(
             f'echo "$*" > {self._logs}/$$.file\n'
-            f"exec {self._strace} -DDD {' '.join(_OPTIONS)} -o {self._logs}/$$.log {rules} "
+            f'rule=\n[ ! -f "{self._rules}/${{1##*/}}" ] || read -r rule < "{self._rules}/${{1##*/}}"\n'
+            f"exec {self._strace} -DDD {' '.join(_OPTIONS)} -o {self._logs}/$$.log ${{rule:+--inject=$rule}} "
             f'-- {self._place.target.executable} "$@" 2> {self._logs}/$$.err\n'
         )
 
@@ -129,9 +135,9 @@ class Snare:
         new.replace(self.path)
 
     def over(self) -> dict[int, str]:
-        """The copies that are over: process, and what it was started with (the spool file)."""
+        """The copies that are over, in the order of starting: process, and what it was started with (the file)."""
         found = {}
-        for note in sorted(self._logs.glob("*.file")):
+        for note in sorted(self._logs.glob("*.file"), key=lambda note: (note.stat().st_mtime_ns, int(note.stem))):
             if _is_complete(note.with_suffix(".log")):
                 found[int(note.stem)] = note.read_text(encoding="ascii", errors="backslashreplace").strip()
         return found

@@ -9,15 +9,15 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pytest
 from smap_simulator.mailer import ACCEPTS, PERMFAIL, TEMPFAIL, Behaviour, always
 
 from smap_conformance import offspring
-from smap_conformance.expect import not_measured
+from smap_conformance.expect import Miss, miss, not_measured
 from smap_conformance.lab import Lab
-from smap_conformance.place import Place
+from smap_conformance.place import Place, Smapd
 from smap_conformance.scans import watching
 from smap_conformance.suite.aiming import (
     CHANGING,
@@ -35,57 +35,71 @@ from smap_conformance.suite.load import a_message
 from smap_conformance.suite.talk import rows
 from smap_conformance.suite.tapping import Caught, Snare, Tap
 from smap_conformance.suite.test_crash import kill as end_by_kill
-from smap_conformance.suite.test_crash_kill import judge
+from smap_conformance.suite.test_crash import marked
+from smap_conformance.suite.test_crash_kill import LOAD_S, judge
 
 FATES: dict[str, Behaviour] = {"taken": ACCEPTS, "refused": PERMFAIL, "put off": TEMPFAIL}
 SETTLE_S = 0.5
 TOGETHER = 8  # so many smapd at a time wait for their next scan
 
 
-class Stock:
-    """Messages of a place, some for each turn, all gathered at once and put into the spool when their turn comes."""
+def side_by_side(lab: Lab) -> int:
+    """How many smapd may be at work at a time, each in a place and with a table of its own.
 
-    def __init__(self, place: Place, turns: int, fates: Collection[str] = tuple(FATES)) -> None:
+    A target that has its table compiled in knows one at a time: in the one place its mail goes the way of the other.
+    """
+
+    def obstacle() -> str:
+        with lab.place() as place, lab.place():
+            try:
+                place.gather()
+                place.start_smapd()
+                place.wait_runs(1)
+            except Miss as missed:
+                return str(missed)
+        return ""
+
+    return 1 if lab.sandbox.remembered("side by side", obstacle) else TOGETHER
+
+
+class Stock:
+    """Messages of a place, one for each fate named, gathered at once and put into the spool when their turn comes."""
+
+    def __init__(self, place: Place, fates: Sequence[str]) -> None:
         self._place = place
         self._aside = place.root / "aside"
         self._aside.mkdir(exist_ok=True)
-        number = len(list(self._aside.iterdir()))
-        named = [  # what is aside already has had its name
-            {fate: a_message(f"m{number + turn:03d}{fate.replace(' ', '')}", 2000) for fate in fates}
-            for turn in range(turns)
-        ]
-        self.sent = [sent for three in named for sent in three.values()]
+        number = len(list(place.root.glob("stock.*")))  # no two of a place have messages of the same names
+        (place.root / f"stock.{number}").touch()
+        names = [f"stock{number}n{at:03d}{fate.replace(' ', '')}" for at, fate in enumerate(fates)]
+        self.sent = [a_message(name, 2000) for name in names]
         letters = gather_all(place, {sent.sender: sent.body for sent in self.sent})
-        self._turns = [{letters[sent.sender].file.name: fate for fate, sent in three.items()} for three in named]
-        place.mailer.script(
-            by_sender({sent.sender: FATES[fate] for three in named for fate, sent in three.items()}, ACCEPTS)
-        )
+        self.names = [letters[sent.sender].file.name for sent in self.sent]
+        decided = {sent.sender: FATES[fate] for sent, fate in zip(self.sent, fates, strict=True)}
+        place.mailer.script(by_sender(decided, ACCEPTS))
         self.put_away()
 
-    def put(self, turn: int, fates: Collection[str] = tuple(FATES)) -> dict[str, str]:
-        """Put the messages of a turn that will have these fates into the spool; their fates by name."""
-        chosen = {name: fate for name, fate in self._turns[turn].items() if fate in fates}
-        for name in chosen:
+    def put(self, names: Iterable[str]) -> None:
+        """Put these messages into the spool."""
+        for name in names:
             (self._aside / name).rename(self._place.spool / name)
-        return chosen
 
     def put_away(self) -> None:
         """Take everything out of the spool, as it is."""
         for path in list(self._place.spool.iterdir()):
             path.rename(self._aside / path.name)
 
-    def left(self, turn: int, fate: str) -> bool:
-        """Whether the message still was there when everything was taken out of the spool."""
-        return any((self._aside / name).exists() for name, its in self._turns[turn].items() if its == fate)
-
-    def is_in_spool(self, turn: int) -> bool:
-        """Whether any message of the turn is there."""
-        return any((self._place.spool / name).exists() for name in self._turns[turn])
-
     def put_back(self) -> None:
         """Bring everything that is left back into the spool."""
-        for path in list(self._aside.iterdir()):
-            path.rename(self._place.spool / path.name)
+        self.put([path.name for path in self._aside.iterdir()])
+
+    def is_left(self, name: str) -> bool:
+        """Whether the message was still there when everything was taken out of the spool."""
+        return (self._aside / name).exists()
+
+    def are_whole(self, names: Iterable[str]) -> bool:
+        """Whether any of them is in the spool to be delivered: what has lost its mark is not."""
+        return not marked(self._place).isdisjoint(names)
 
 
 def wait_mailers(place: Place) -> None:
@@ -100,53 +114,60 @@ def wait_mailers(place: Place) -> None:
 # copies
 
 
-def caught_copies(
-    place: Place, snare: Snare, stock: Stock, *, turn: int = 0, fates: Collection[str] = tuple(FATES), rule: str = ""
-) -> dict[str, Caught]:
-    """smapd comes upon messages, and each copy is watched until it is over: the first one for each fate."""
-    by_name = stock.put(turn, fates)
-    snare.set([rule] if rule else [])
-    smapd = place.start_smapd()
+def wait_copies(place: Place, smapd: Smapd, snare: Snare, names: Collection[str]) -> dict[str, int]:
+    """Until a copy for each of these messages is over: the first one for each. Miss when smapd itself ends."""
 
     def all_over() -> dict[str, int]:
         found: dict[str, int] = {}
         for pid, file in snare.over().items():
-            fate = next((by_name[name] for name in by_name if name in file), "")
-            if fate:
-                found.setdefault(fate, pid)
-        return found if len(found) == len(by_name) else {}
+            if (name := file.rpartition("/")[2]) in names:
+                found.setdefault(name, pid)
+        if len(found) == len(names):
+            return found
+        if not smapd.running():
+            miss("smapd while its copies are hurt", "that it stays", "it has ended")
+        return {}
 
-    pids = place.wait("copies of smapd", "the end of one for each message", all_over)
+    return place.wait("copies of smapd", f"the end of one for each of {len(names)} messages", all_over, LOAD_S)
+
+
+def caught_copies(place: Place, snare: Snare, stock: Stock, rules: Mapping[str, str] | None = None) -> list[Caught]:
+    """smapd comes upon these messages, and the first copy for each is watched until it is over, hurt by its rule."""
+    names = list(stock.names)
+    stock.put(names)
+    snare.set(rules)
+    smapd = place.start_smapd()
+    pids = wait_copies(place, smapd, snare, names)
     smapd.kill()
     wait_mailers(place)
     stock.put_away()
-    return {fate: snare.caught(pid) for fate, pid in pids.items()}
+    return [snare.caught(pids[name]) for name in names]
 
 
 @pytest.mark.rule("CRASH-01", "CRASH-05")
 @pytest.mark.parametrize("kill", rows(KILLS))
 def test_copies_are_killed_at_every_call(place: Place, kill: Kill, tally: Counter[str]) -> None:
+    """All of them in one scan: each has a message, and a point, of its own."""
     snare = Snare(place)
     place.table(smapd={"executable": snare.path})
-    first = Stock(place, 1)
-    plain = {fate: marks(copy.calls, place) for fate, copy in caught_copies(place, snare, first).items()}
-    where: dict[tuple[str, int], list[tuple[str, int]]] = {}
-    for fate, recorded in plain.items():
-        for at in points(recorded, CHANGING):
-            if recorded[at].name != "execve":  # its own beginning
-                where.setdefault((recorded[at].name, recorded[at].occurrence), []).append((fate, at))
-    if not where:
+    first = Stock(place, list(FATES))
+    copies = caught_copies(place, snare, first)
+    plain = {fate: marks(copy.calls, place) for fate, copy in zip(FATES, copies, strict=True)}
+    aims = [
+        (fate, at)
+        for fate, recorded in plain.items()
+        for at in points(recorded, CHANGING)
+        if recorded[at].name != "execve"  # its own beginning
+    ]
+    if not aims:
         not_measured("what `executable` names does nothing for a message here: nobody to be killed")
-    stock = Stock(place, len(where))
-    for turn, aims in enumerate(where.values()):
-        fate, at = aims[0]
-        rule = plain[fate][at].injection(kill.effect)
-        copies = caught_copies(place, snare, stock, turn=turn, fates=[fate for fate, _ in aims], rule=rule)
-        for fate, at in aims:
-            seen = marks(copies[fate].calls, place)
-            fired = was_killed_there(plain[fate], seen, at, copies[fate].status, kill)
-            tally["crash points" if fired else "faults not fired"] += 1
-            tally["faults fired"] += fired
+    stock = Stock(place, [fate for fate, _ in aims])
+    rules = [plain[fate][at].injection(kill.effect) for fate, at in aims]
+    killed = caught_copies(place, snare, stock, dict(zip(stock.names, rules, strict=True)))
+    for (fate, at), copy in zip(aims, killed, strict=True):
+        fired = was_killed_there(plain[fate], marks(copy.calls, place), at, copy.status, kill)
+        tally["crash points" if fired else "faults not fired"] += 1
+        tally["faults fired"] += fired
     expect_most_fired(tally, "kills")
     snare.unset()
     stock.put_back()
@@ -164,8 +185,8 @@ class Daemon:
 
     def __init__(self, place: Place, turns: int = 1, fates: Collection[str] = tuple(FATES)) -> None:
         self.place = place
-        self.stock = Stock(place, turns, fates)
         self._messages = len(fates)
+        self.stock = Stock(place, [*fates] * turns)
         with watching(place.spool) as scans:
             smapd = place.start_smapd()
             place.wait("smapd", "its first scan", scans.count)
@@ -175,12 +196,16 @@ class Daemon:
             not_measured(f"{len(daemons)} processes at work where one smapd was started: none to be aimed at")
         self.pid = daemons[0]
 
+    def names(self, turn: int) -> list[str]:
+        """The messages of a turn."""
+        return self.stock.names[turn * self._messages : (turn + 1) * self._messages]
+
     def meet(self, turn: int = 0, rule: str = "", *, children: bool = False) -> None:
         """Let it find the messages while it is watched."""
         self._runs = len(self.place.mailer.runs())
         os.kill(self.pid, signal.SIGSTOP)
         self.place.wait("smapd after SIGSTOP", "a halt", lambda: offspring.state(self.pid) == "T")
-        self.stock.put(turn)
+        self.stock.put(self.names(turn))
         self.tap = Tap(self.place, self.pid, [rule] if rule else [], children=children)
         os.kill(self.pid, signal.SIGCONT)
 
@@ -212,7 +237,8 @@ def test_smapd_is_killed_at_every_call(lab: Lab, kill: Kill, tally: Counter[str]
     aims = [at for at in points(plain, CHANGING) if plain[at].name != "execve"]
     if not aims:
         not_measured("the process of smapd that stays changes nothing here: nobody to be killed")
-    for batch in (aims[at : at + TOGETHER] for at in range(0, len(aims), TOGETHER)):
+    together = side_by_side(lab)
+    for batch in (aims[at : at + together] for at in range(0, len(aims), together)):
         with contextlib.ExitStack() as stack:
             daemons = [Daemon(stack.enter_context(lab.place())) for _ in batch]
             for daemon, at in zip(daemons, batch, strict=True):

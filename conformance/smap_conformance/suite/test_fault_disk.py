@@ -28,7 +28,6 @@ from smap_conformance.suite.disk import (
 )
 from smap_conformance.suite.fate import (
     ASIDE,
-    GONE,
     KEPT,
     KEPT_OR_ASIDE,
     by_sender,
@@ -184,7 +183,7 @@ def test_what_was_delivered_cannot_be_removed(
     with lab.place(disk_bytes=DISK_BYTES) as place:
         gate = Gate(place)
         place.table(smapd={"sendmail": gate.path})
-        letter = gather_all(place, small((DELIVERED,)))[DELIVERED]
+        place.gather()
         smapd = place.start_smapd()
         place.wait("the mailer", "its beginning", gate.started)
         with fault(place):
@@ -194,6 +193,5 @@ def test_what_was_delivered_cannot_be_removed(
             expect("smapd when it cannot remove", smapd.running(), exactly(True), rule="FAULT-04")
             fewer = such_that(f"fewer than the {MANY_SCANS} scans meanwhile, once at best", lambda n: n <= 2)
             expect("deliveries of a message that cannot be removed", len(gate.started()), fewer, rule="FAULT-05")
-        place.wait("a delivered message that can be removed again", GONE, lambda: not letter.is_here(place))
-        place.gather()
+        place.gather()  # of the first one a smapd may have taken the mark away, which leaves it for ever
         place.wait("later mail", "delivery", lambda: not place.whole())

@@ -161,7 +161,8 @@ class Processes:
             taken = signal.sigtimedwait(_AWAITED, min(seconds, _WAIT_S_MAX))
             if taken is None:
                 return None
-            if taken.si_signo != signal.SIGCHLD:
+            # Interrupted by SIGCONT when its time is over, Python's sigtimedwait returns what happened to be in memory.
+            if taken.si_signo in (signal.SIGTERM, signal.SIGINT):
                 self._stopping = True
                 return None
 
