@@ -68,13 +68,11 @@ class Place:
 
     def __init__(self, lab: Lab, number: int, shape: Shape) -> None:
         self.sandbox, self.target, self.shape = lab.sandbox, lab.target, shape
-        self._lab, self._patience = lab, lab.patience
+        self._lab, self._patience, self._log_mark, self._view = lab, lab.patience, 0, -1
         self.root = lab.sandbox.work / f"place{number}"
         self.disk = self.root / "disk"
         self.spool, self.baddir = self.disk / "spool", self.disk / "bad"
-        self._log_mark = 0
         self._before: frozenset[int] = frozenset()
-        self._view = -1
         self.table_text: str | None = None
         self.smapds: list[Smapd] = []
         self.traces: list[Traced] = []
