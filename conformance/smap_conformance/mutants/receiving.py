@@ -108,7 +108,8 @@ RECEIVING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lf-dot-crlf-ends", "data", _TEXT,
-        '        text = (self._held + data).replace(b"\\n.\\r\\n", b"\\r\\n.\\r\\n")\n',
+        '        text = (self._held + data).replace(b"\\r\\n.\\r\\n", b"\\n.\\r\\n")\n'
+        '        text = text.replace(b"\\n.\\r\\n", b"\\r\\n.\\r\\n")\n',
         {"SMTP-05": "b'\\n.\\r\\n' in it"}, ("smtp_data::test_only_crlf_dot_crlf_ends_a_message[LF.CRLF-one segment]",),
         "LF.CRLF ends the data, as it did in large providers until 2023",
     ),

@@ -63,9 +63,10 @@ def test_the_mailer_gets_sender_and_recipients_in_order(place: Place, count: int
     recipients = tuple(b"r%d@%s.example" % (number * 7919 % 101, b"zxy"[number % 3 :]) for number in range(count))
     place.gather(SENDER, recipients)
     place.gather(b"upper.Case+tag@B.Example", recipients)
-    first, second = arrived(place)
-    expect_arguments(first, SENDER, recipients)
-    expect_arguments(second, b"upper.Case+tag@B.Example", recipients)
+    messages = arrived(place)
+    expect("runs of the mailer for two messages", len(messages), exactly(2))
+    expect_arguments(messages[0], SENDER, recipients)
+    expect_arguments(messages[1], b"upper.Case+tag@B.Example", recipients)
 
 
 def offer_all(place: Place, lines: Mapping[bytes, tuple[bytes, bytes]]) -> dict[bytes, tuple[bytes, bytes]]:

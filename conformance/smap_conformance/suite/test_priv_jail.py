@@ -149,8 +149,9 @@ def test_a_body_cannot_make_the_file_a_program(place: Place, magic: bytes) -> No
     expect(f"reply to the end of a body that begins with {magic!r}", reply, codes(250, "5xx"))
     expect_no_program(place, magic, "body")
     if reply is not None and reply.code == 250:
-        (file,) = place.whole()
-        data = (place.spool / file.name).read_bytes()
+        files = place.whole()
+        expect("whole files after 250", len(files), exactly(1))
+        data = (place.spool / files[0].name).read_bytes()
         first = data.find(magic)
         acceptable = such_that("after the heading, at 1 or later", lambda position: position > 0)
         expect(f"where {magic!r} stands in the spool file", first, acceptable)
