@@ -14,6 +14,8 @@ import pytest
 
 from smap_conformance.target import REFERENCE
 
+FOR_EACH_CORE = 3  # workers: most of what a case does is to wait for a scan, a time-out or a mailer
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -59,6 +61,8 @@ def pytest_line(choices: Choices, report: Path, workers: str | None) -> list[str
     """
     line = [sys.executable, "-m", "pytest", "--pyargs", "smap_conformance", "-c", os.devnull, "--rootdir=."]
     line += ["-p", "no:cacheprovider", "--noconftest", *choices.as_pytest_options(), "--smap-report", str(report)]
+    if workers == "auto":
+        workers = str(FOR_EACH_CORE * len(os.sched_getaffinity(0)))
     return [*line, "-n", workers] if workers else line
 
 

@@ -148,6 +148,14 @@ def test_a_run_and_its_pytest_line_ask_for_the_same(chosen: Choices) -> None:
     assert os.devnull in theirs  # no configuration of the place has a say
 
 
+def test_auto_is_more_workers_than_cores_since_cases_wait() -> None:
+    cores = len(os.sched_getaffinity(0))
+    *_, option, workers = pytest_line(Choices(), Path("r"), "auto")
+    assert option == "-n"
+    assert int(workers) > cores
+    assert "-n" not in pytest_line(Choices(), Path("r"), None)
+
+
 def test_a_table_is_written_clause_by_clause() -> None:
     words = ["/bin/x", "-i"]
     clauses: netperm.Clauses = {"maxbytes": 9, "userid": "nobody", "sendmail": words, "timeout": None, "empty": ""}
