@@ -61,7 +61,8 @@ def pytest_line(choices: Choices, report: Path, workers: str | None) -> list[str
     """
     line = [sys.executable, "-m", "pytest", "--pyargs", "smap_conformance", "-c", os.devnull, "--rootdir=."]
     line += ["-p", "no:cacheprovider", "--noconftest", *choices.as_pytest_options(), "--smap-report", str(report)]
-    if workers == "auto":
+    is_whole = not choices.only and not choices.cases  # a few cases are over before workers have started
+    if workers == "auto" or (workers is None and is_whole):
         workers = str(FOR_EACH_CORE * len(os.sched_getaffinity(0)))
     return [*line, "-n", workers] if workers else line
 

@@ -65,7 +65,13 @@ def checked_workers(_: click.Context, __: click.Parameter, value: str | None) ->
 @click.option("--level", type=click.Choice(["must", "should", "all"]), default="all", show_default=True)
 @click.option("--only", metavar="RULES", default="", help="Rules or chapters, separated by commas: CRASH,BAD-02.")
 @click.option("--case", "cases", metavar="CASE", multiple=True, help="This case only, as a failure names it.")
-@click.option("-n", "workers", metavar="N", callback=checked_workers, help="Run in N processes, or `auto`: 3 a core.")
+@click.option(
+    "-n",
+    "workers",
+    metavar="N",
+    callback=checked_workers,
+    help="Run in N processes, or `auto`, 3 a core: that is what all rules get.",
+)
 @click.option("--report", metavar="DIR", type=click.Path(path_type=Path), help="Keep results and artefacts there.")
 @click.option("--svg", metavar="FILE", type=click.Path(path_type=Path), help="Also draw what is printed, as a picture.")
 def run(workers: str | None, report: Path | None, svg: Path | None, no_isolation: bool, **chosen: Any) -> None:

@@ -153,7 +153,10 @@ def test_auto_is_more_workers_than_cores_since_cases_wait() -> None:
     *_, option, workers = pytest_line(Choices(), Path("r"), "auto")
     assert option == "-n"
     assert int(workers) > cores
-    assert "-n" not in pytest_line(Choices(), Path("r"), None)
+    assert pytest_line(Choices(), Path("r"), None)[-1] == workers
+    assert pytest_line(Choices(), Path("r"), "1")[-1] == "1"
+    assert "-n" not in pytest_line(Choices(only="BAD"), Path("r"), None)
+    assert "-n" not in pytest_line(Choices(cases=("sanity::x",)), Path("r"), None)
 
 
 def test_a_table_is_written_clause_by_clause() -> None:
