@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smap_conformance import afterwards, catalogue, manifest, results, running, simulating, target, terminal
+from smap_conformance import afterwards, breaking, catalogue, manifest, results, running, simulating, target, terminal
 from smap_conformance import doctor as doctoring
 from smap_conformance.catalogue import Level
 from smap_conformance.command_line import Choices, joined, pytest_line
@@ -239,5 +239,5 @@ def doctor() -> None:
         raise fail(str(error.args[0])) from None
 
 
-for command in (*simulating.COMMANDS, *afterwards.COMMANDS, report_command.report):
+for command in (*simulating.COMMANDS, breaking.mutants, *afterwards.COMMANDS, report_command.report):
     smaplab.add_command(command)

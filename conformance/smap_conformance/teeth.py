@@ -6,7 +6,7 @@ Exit status: 0 every mutant is killed by the rules that it breaks (and, with pre
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import click
 from rich import box
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -22,13 +21,12 @@ from smap_conformance.mutants import matrix
 from smap_conformance.mutants.mutant import Mutant
 from smap_conformance.mutants.table import MUTANTS
 from smap_conformance.mutants.trial import Trial, hold
+from smap_conformance.simulating import progress
 
 NAMES = tuple(mutant.name for mutant in MUTANTS)
 
 
-def kill(
-    names: Sequence[str], jobs: int, file: Path | None, *, precision: bool, progress: Callable[[], Progress]
-) -> int:
+def kill(names: Sequence[str], jobs: int, file: Path | None, *, precision: bool) -> int:
     """Try the mutants of these names (none: all), show what came of them, and write it down; the exit status."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     tried: dict[str, Trial] = {}
