@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -22,7 +23,8 @@ from smap_simulator.replay import COMMAND
 from smap_simulator.trial import Trial, hold
 
 from smap_conformance import teeth
-from smap_conformance.simulating import MUTANT_NAMES, failures_told, known, number_of_jobs, progress, writable
+from smap_conformance.mutants import table
+from smap_conformance.simulating import failures_told, known, number_of_jobs, progress, writable
 from smap_conformance.survey import INTERRUPTED
 
 
@@ -34,18 +36,23 @@ from smap_conformance.survey import INTERRUPTED
 @click.option("--black-box", is_flag=True, help="Let the suite find them, as it would find anybody's mistakes.")
 @click.option("--precision", is_flag=True, help="With --black-box: also see which unrelated rules fail.")
 @click.option(
-    "--json", "report", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write the matrix."
+    "--json", "file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write the matrix."
 )
-def mutants(names: tuple[str, ...], jobs: int, black_box: bool, precision: bool, report: Path | None) -> None:
+@click.option("--list", "listing", is_flag=True, help="Name the mutants, with what each breaks, and do nothing.")
+def mutants(names: tuple[str, ...], jobs: int, black_box: bool, listing: bool, **of_the_suite: Any) -> None:
     """Break the reference on purpose, and see whether each mutant is found by what it breaks."""
-    there = teeth.NAMES if black_box else MUTANT_NAMES
-    known("mutant", there)(click.get_current_context(), click.Argument(["names"]), names)
-    if not black_box and (precision or report is not None):
+    whys = {each.name: each.why for each in (table.MUTANTS if black_box else MUTANTS)}
+    if listing:
+        click.echo("\n".join(f"{name:40} {why}" for name, why in whys.items()))
+        return
+    listed_by = f"smaplab mutants {'--black-box ' if black_box else ''}--list"
+    known("mutant", whys, listed_by)(click.get_current_context(), click.Argument(["names"]), names)
+    if not black_box and any(of_the_suite.values()):
         raise click.ClickException("--precision and --json are about the suite: they go with --black-box")
     if black_box:
-        writable(report)
+        writable(of_the_suite["file"])
         with failures_told():
-            status = teeth.kill(names, jobs, report, precision=precision)
+            status = teeth.kill(names, jobs, **of_the_suite)
         raise click.exceptions.Exit(status)
     simulated(names, jobs)
 

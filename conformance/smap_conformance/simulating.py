@@ -1,7 +1,7 @@
 """The subcommands of `smaplab` that simulate: `simulate` and `replay`.
 
-Exit status: 0 nothing is broken, 1 something is, 2 usage, 3 the simulator failed, 130 interrupted. What a person watches
-goes to stderr, what was found to stdout.
+Exit status: 0 nothing is broken, 1 something is, 2 usage, 3 the simulator failed, 130 interrupted. What a person
+watches goes to stderr, what was found to stdout.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ SIMULATOR_FAILED = 3
 JOBS_MAX = 1000
 
 
-def known(kind: str, names: Iterable[str]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+def known(
+    kind: str, names: Iterable[str], listed_by: str = "smaplab simulate --list"
+) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A check that each value of an option or argument is one of these names; else one line with the nearest."""
 
     def check(_: click.Context, __: click.Parameter, value: Any) -> Any:
@@ -46,7 +48,7 @@ def known(kind: str, names: Iterable[str]) -> Callable[[click.Context, click.Par
         for name in [value] if isinstance(value, str) else value or ():
             if name not in there:
                 near = difflib.get_close_matches(name, there, n=3, cutoff=0.4)
-                hint = f"did you mean {' or '.join(near)}?" if near else "`smaplab simulate --list` names them"
+                hint = f"did you mean {' or '.join(near)}?" if near else f"`{listed_by}` names them"
                 raise click.ClickException(f"no {kind} {name}: {hint}")
         return value
 

@@ -23,8 +23,6 @@ from smap_conformance.mutants.table import MUTANTS
 from smap_conformance.mutants.trial import Trial, hold
 from smap_conformance.simulating import progress
 
-NAMES = tuple(mutant.name for mutant in MUTANTS)
-
 
 def kill(names: Sequence[str], jobs: int, file: Path | None, *, precision: bool) -> int:
     """Try the mutants of these names (none: all), show what came of them, and write it down; the exit status."""

@@ -22,4 +22,4 @@ def named(name: str) -> Mutant:
     for mutant in MUTANTS:
         if mutant.name == name:
             return mutant
-    raise MutantError(f"no mutant {name}: `smaplab simulate --list` and docs/teeth.md list them")
+    raise MutantError(f"no mutant {name}: `smaplab mutants --black-box --list` names them")
