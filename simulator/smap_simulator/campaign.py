@@ -16,7 +16,7 @@ from typing import Protocol
 
 from smap_simulator import fault, mutants, programs
 from smap_simulator.address import SCENARIOS, Address, word
-from smap_simulator.crew import Crew
+from smap_simulator.crew import Crew, interrupts_remembered
 from smap_simulator.experiment import Finding, Lab, Result
 from smap_simulator.fault import Fault
 from smap_simulator.models import MODELS
@@ -245,12 +245,14 @@ def carry_out(
             return _through(crew, tasks, progress, stop_early=stop_early)
     lab = Lab(programs.load(package))
     try:
-        for task in tasks:
-            totals.add(task, task.carry_out(lab))
-            if progress is not None:
-                progress(totals.tasks, len(tasks), totals)
-            if stop_early and totals.findings:
-                break
+        with interrupts_remembered() as interrupted:
+            for task in tasks:
+                totals.add(task, task.carry_out(lab))
+                if progress is not None:
+                    progress(totals.tasks, len(tasks), totals)
+                totals.interrupted = interrupted()
+                if totals.interrupted or (stop_early and totals.findings):
+                    break
     except KeyboardInterrupt:
         totals.interrupted = True
     finally:

@@ -68,6 +68,27 @@ class Crew:
 
 
 @contextmanager
+def interrupts_remembered() -> Iterator[Callable[[], bool]]:
+    """An interrupt breaks off what is at hand, as ever, and whether one came can be asked: an exception that comes
+    while an object is torn down, a simulated process among them, is dropped.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _interrupts_later() -> Iterator[None]:
     """An interrupt waits until the end. In what Python does around a fork the exception would be dropped; and a worker
     that is not told yet what to do with one (`_begin`) does nothing with it.

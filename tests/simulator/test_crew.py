@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from smap_simulator.crew import Crew
+from smap_simulator.crew import Crew, interrupts_remembered
 
 SMAPLAB = str(Path(sys.executable).with_name("smaplab"))
 PATIENCE_S = 120.0  # of a machine under load; nobody waits that long where all is well
@@ -70,6 +70,25 @@ def test_an_interrupt_while_workers_are_made_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt), Crew(2) as crew:
         strike_and_begin(crew)
     assert STRUCK
+
+
+class TornDown:
+    """Interrupted while it is torn down, where Python drops exceptions."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_is_dropped_is_remembered() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts_remembered() as interrupted:
+        assert not interrupted()
+        TornDown()
+        assert interrupted()
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt), interrupts_remembered():
+        signal.raise_signal(signal.SIGINT)
 
 
 def wait_for(master: int, wanted: bytes) -> None:
