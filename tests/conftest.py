@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,11 @@ import pytest
 # The same examples in each run: a test that fails does so on every machine, and a report can be repeated.
 hypothesis.settings.register_profile("smaplab", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("smaplab")
+
+
+# Who starts the tests in the background of a shell has them ignore interrupts, and every child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def unmet(reason: str) -> None:

@@ -78,10 +78,11 @@ def interrupts_remembered() -> Iterator[Callable[[], bool]]:
         came.append(number)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:  # SIG_IGN: as under nohup
         yield lambda: False
         return
-    before = signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield lambda: bool(came)
     finally:
