@@ -17,6 +17,7 @@ from judged import program
 from smap_conformance import catalogue
 from smap_conformance.catalogue import Level
 from smap_conformance.mutants import matrix
+from smap_conformance.mutants.consequences import CONSEQUENCES
 from smap_conformance.mutants.mutant import Mutant, MutantError, changed
 from smap_conformance.mutants.sample import SAMPLE
 from smap_conformance.mutants.simulated import REFERENCE_ONLY, SIMULATED
@@ -55,6 +56,7 @@ def test_each_has_a_name_of_its_own_and_breaks_something() -> None:
 
 def test_what_they_break_and_what_breaks_with_it_are_rules_of_the_catalogue() -> None:
     rules = catalogue.rules()
+    assert sorted(set(CONSEQUENCES) - {mutant.name for mutant in MUTANTS}) == []
     for mutant in MUTANTS:
         assert set(mutant.breaks) <= set(rules), mutant.name
         assert set(mutant.also) <= {name for name, rule in rules.items() if rule.level is Level.MUST}, mutant.name

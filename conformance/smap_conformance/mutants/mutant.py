@@ -7,10 +7,11 @@ exactly once, so a mutant cannot outlive the code that it was made for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from smap_conformance import target
+from smap_conformance.mutants.consequences import CONSEQUENCES
 from smap_conformance.target import Target
 
 
@@ -24,7 +25,7 @@ class Mutant:
 
     `breaks` names the rules that must be found broken, each with words that the line of its failure must have, so that
     it is found for this reason and no other. `cases` are those that must do it, as a failure names them: a few that
-    are soon done; none means every case of those rules. `also` are other MUST rules that break with it, and why.
+    are soon done; none means every case of those rules.
     """
 
     name: str
@@ -35,7 +36,11 @@ class Mutant:
     cases: tuple[str, ...]
     why: str
     scale: float = 1.0  # of the run's bounds, where what is wrong is that something never comes
-    also: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def also(self) -> Mapping[str, str]:
+        """Other MUST rules that break with it, and why."""
+        return CONSEQUENCES.get(self.name, {})
 
 
 def changed(mutant: Mutant, source: str) -> str:
