@@ -194,9 +194,9 @@ def written(directory: Path, smap: Path, smapd: Path, entries: str) -> Path:
 
 
 def test_from_failures_to_entries_and_back_to_failures(tmp_path: Path, root: None) -> None:
-    rule = "BAD-06"
+    rule = "SMTP-07"
     options = ("--only", rule, "-n", 2)
-    path = written(tmp_path, *mutant_pair("removed-without-a-baddir", tmp_path / "wrong"), entries="")
+    path = written(tmp_path, *mutant_pair("null-sender-refused", tmp_path / "wrong"), entries="")
     judged = judge(tmp_path, "--target", path, *options)
     assert judged.status == 1, judged.text
 

@@ -69,8 +69,8 @@ def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
 
 
 def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> None:
-    smap, smapd = mutant_pair("one-mailer-only", tmp_path)
-    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *named("one-mailer-only").cases)
+    smap, smapd = mutant_pair("null-sender-refused", tmp_path)
+    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", *named("null-sender-refused").cases)
     (failed,) = judged.cases
     (line,) = (text for text in failed["detail"].splitlines() if text.startswith("again: "))
     again = subprocess.run(
@@ -82,8 +82,8 @@ def test_the_line_of_a_failure_shows_it_again(tmp_path: Path, root: None) -> Non
         timeout=300,
     )
     assert again.returncode == judged.status == 1
-    assert "MUST MAILER-10: " in again.stdout
-    folder = tmp_path / "report" / "cases" / "mailer_parts-test_the_clause_names_the_mailer"
+    assert "MUST SMTP-07: " in again.stdout
+    folder = tmp_path / "report" / "cases" / "smtp_address-test_the_null_sender_is_taken_and_has_one_form"
     assert (folder / "failure.txt").read_text(encoding="utf-8") == failed["detail"] + "\n"
 
 
