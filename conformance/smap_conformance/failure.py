@@ -11,7 +11,7 @@ from smap_conformance.expect import Misdeclared, Miss
 
 SECTION_LINES_MAX = 60
 SHORT_BYTES = 40
-FOR_MACHINES = (".json", ".jsonl")  # artefacts that nobody reads line by line
+LINE_CHARACTERS_MAX = 1000  # a target that says 10 MB in a line is quoted, not repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ def of(error: AssertionError, rules: Iterable[str], again: str) -> Failure:
     """The parts of what a case raised."""
     if isinstance(error, Miss):
         misdeclared = isinstance(error, Misdeclared)
-        return Failure(tuple(rules), error.what, error.acceptable, error.actual, error.fault, misdeclared, again)
-    return Failure(tuple(rules), "", "", f"the case's assertion failed: {error}", again=again)
+        what, acceptable, actual, fault = map(cut, (error.what, error.acceptable, error.actual, error.fault))
+        return Failure(tuple(rules), what, acceptable, actual, fault, misdeclared, again)
+    return Failure(tuple(rules), "", "", cut(f"the case's assertion failed: {error}"), again=again)
 
 
 def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[str], scene: Mapping[str, str]) -> str:
@@ -67,10 +68,8 @@ def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[s
         lines += [f"looked at:  {failure.looked_at}", f"acceptable: {failure.acceptable}"]
     lines += [f"actual:     {failure.actual}", *remarks]
     for name, section in scene.items():
-        if "." in name:
-            continue  # a file for programs, such as a history: it goes into the case's folder and nowhere else
         content = section.splitlines()
-        if name.endswith(FOR_MACHINES):
+        if "." in name:  # a file for programs, such as a history
             lines += ["", f"--- {name}: {len(content)} lines, in the case's folder"]
         elif len(content) == 1 and len(section) < SHORT_BYTES:
             lines += ["", f"--- {name}: {section.strip()}"]
@@ -80,6 +79,13 @@ def text(rules: Iterable[Rule], case: str, failure: Failure, remarks: Iterable[s
 
 
 def shortened(lines: list[str], lines_max: int) -> list[str]:
-    """The first lines, and how many more there are."""
+    """The first lines, none of them endless, and how many more there are."""
     left = len(lines) - lines_max
-    return lines if left <= 1 else [*lines[:lines_max], f"… {left} more lines"]
+    kept = [cut(line) for line in (lines if left <= 1 else lines[:lines_max])]
+    return kept if left <= 1 else [*kept, f"… {left} more lines"]
+
+
+def cut(text: str) -> str:
+    """The beginning of a text, and how much more there is."""
+    left = len(text) - LINE_CHARACTERS_MAX
+    return text if left <= 0 else f"{text[:LINE_CHARACTERS_MAX]} … {left} more characters"

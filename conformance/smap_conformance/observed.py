@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smap_simulator import conduct
-from smap_simulator.check import Case, lost
+from smap_simulator.check import NO_JOURNAL, Case, lost
 from smap_simulator.counterexample import hint
 from smap_simulator.crash import Crashes, live
 from smap_simulator.history import Chmod, Create, History, Rename, Truncate, Unlink, Write
@@ -18,7 +18,7 @@ from smap_simulator.models import MODELS
 from smap_simulator.past import MARK, Past, Promise
 from smap_simulator.wording import Wording
 
-from smap_conformance.powercut import STILL, WEAK
+from smap_conformance.powercut import STILL
 
 PARTIAL = 0o644
 LOCKS = ("GATHER-04", "GATHER-06", "SCAN-03", "SCAN-05")
@@ -124,7 +124,7 @@ def _undone(past: Past, promise: Promise) -> str:
     """How a power cut right after a promise can break it: which models, and what would help."""
     models: dict[str, list[str]] = {}
     for model in MODELS:
-        if model in WEAK or model == STILL:
+        if model in NO_JOURNAL or model == STILL:
             continue
         crashes = Crashes(past.history, model)
         for state in crashes.states(promise.event + 1):

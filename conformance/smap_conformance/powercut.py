@@ -28,7 +28,6 @@ from smap_conformance.laying import Outcome
 from smap_conformance.remnant import SPOOL, Left, Remnant, labels, names_made, remnants
 
 STILL = "process-crash"  # everybody killed at once, and the machine goes on
-WEAK = ("strict-posix", "ext2")  # models that no journal helps: what is lost there is lost to a SHOULD
 FIRST = ("ext4-ordered", "xfs", "btrfs")  # the disks that most people have: their states are told rather than others
 BOUNDS = Bounds(bad_blocks=1, places=12, torn=12)
 
@@ -132,7 +131,7 @@ class Survey:
 def rule_of(violation: Violation, model: str, *, again: bool = False) -> str:
     """The rule of the catalogue that a broken guarantee breaks; "" for none: an order that is the reference's own."""
     rule = violation.rule
-    if violation.word in (check.LOST, check.BADDIR) and rule != "G5" and model in WEAK:
+    if violation.word in (check.LOST, check.BADDIR) and rule != "G5" and model in check.NO_JOURNAL:
         return "CRASH-03"
     if violation.word == check.DUPLICATE:
         return "CRASH-07"

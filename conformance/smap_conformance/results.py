@@ -223,12 +223,11 @@ def _left_in(case: CaseResult) -> bool:
 def folders(run: Run) -> dict[str, str]:
     """Failing case → its folder within the report; two cases never share one."""
     found: dict[str, str] = {}
+    alike: Counter[str] = Counter()
     for name in sorted({case.case for case in run.cases if _left_in(case)}):
-        folder, number = f"cases/{folder_name(name)}", 1
-        while folder in found.values():
-            number += 1
-            folder = f"cases/{folder_name(name)}-{number}"
-        found[name] = folder
+        folder = f"cases/{folder_name(name)}"
+        alike[folder] += 1
+        found[name] = folder if alike[folder] == 1 else f"{folder}~{alike[folder]}"  # no name of a case has a ~ left
     return found
 
 

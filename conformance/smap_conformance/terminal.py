@@ -73,7 +73,7 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
         chapters = ", ".join(f"{chapter} {count}" for chapter, count in unjudged.items())
         console.print(f"not judged yet: {chapters} (`smaplab list --untested` says why)", style="dim", soft_wrap=True)
     if report is not None:
-        console.print(Text(f"report: {report}"), soft_wrap=True)
+        console.print(Text(f"report: {report}/report.html"), soft_wrap=True)
     if tally := run.tally():
         console.print(", ".join(f"{count} {name}" for name, count in tally.items()), style="dim", soft_wrap=True)
     count = Counter(rule.verdict for rule in rolled)

@@ -18,6 +18,7 @@ from smap_simulator.past import MARK, Delivery, Form, Past, Promise, files_in, m
 
 LOST, PARTIAL, MARKED, DUPLICATE, BADDIR, STUCK = "LOST", "PARTIAL", "MARK", "DUPLICATE", "BADDIR", "STUCK"
 
+NO_JOURNAL = ("strict-posix", "ext2")  # disks that keep no order: what is lost there is lost to a SHOULD (CRASH-03)
 SENTENCES = {
     "CRASH-01": "a message that was promised is lost to a SIGKILL",
     "CRASH-02": "a message that was promised is lost to a power cut",
@@ -188,7 +189,9 @@ def _found(case: Case, inode: int) -> str:
 def _rule_of_loss(case: Case) -> str:
     if len(case.pasts) > 1:
         return "CRASH-06"
-    return {"process-crash": "CRASH-01", "strict-posix": "CRASH-03"}.get(case.model, "CRASH-02")
+    if case.model in NO_JOURNAL:
+        return "CRASH-03"
+    return "CRASH-01" if case.model == "process-crash" else "CRASH-02"
 
 
 def _moved_at(past: Past, inode: int) -> int:

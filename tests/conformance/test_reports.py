@@ -160,7 +160,7 @@ def test_a_large_artefact_is_a_file_and_not_in_results_json(tmp_path: Path) -> N
     assert kept["artefacts"] == {"log": "x"}
     assert kept["files"] == [f"cases/x-y/{name}" for name in ("failure.txt", "history.jsonl", "log.txt")]
     assert (tmp_path / "cases/x-y/history.jsonl").read_text(encoding="utf-8") == '{"a": 1}\n'
-    assert (tmp_path / "cases/x-y-2/log.txt").read_text(encoding="utf-8") == "other\n"  # not the same folder
+    assert (tmp_path / "cases/x-y~2/log.txt").read_text(encoding="utf-8") == "other\n"  # not the same folder
     assert results.read(tmp_path).cases == (case, other)
     assert {path.name for path in tmp_path.iterdir()} == {
         "badge.json", "cases", "junit.xml", "report.html", "results.json", "summary.md",

@@ -71,7 +71,7 @@ def test_what_struck_nothing_is_told(tmp_path: Path) -> None:
         (("simulate", "--json", "/nowhere/report.json"), "--json: /nowhere/report.json: cannot be written"),
         (("simulate", "--scenario", "over-maxbytes", "--chapter", "room"), "nothing to do: "),
         (("simulate", "--seeds", "many"), "Invalid value for '--seeds'"),
-        (("mutants", "xyzzy"), "no mutant xyzzy: `smaplab simulate --list` names them"),
+        (("mutants", "xyzzy"), "no mutant xyzzy: `smaplab mutants --list` names them"),
         (("replay", "nowhere"), "nowhere: no scenario 'nowhere'"),
         (("replay", "one-message+mutant=none-such"), "no mutant none-such"),
         (("replay", "one-message+turns=1.77"), "one-message+turns=1.77: "),

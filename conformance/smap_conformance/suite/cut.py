@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from smap_simulator import history as happening
+from smap_simulator.check import NO_JOURNAL
 from smap_simulator.history import History, Message
 from smap_simulator.mailer import ACCEPTS, PERMFAIL, Script, always, first
 from smap_simulator.mailer import TEMPFAIL as KEPT
@@ -21,7 +22,7 @@ from smap_conformance.expect import Miss, missed, not_measured
 from smap_conformance.lab import Lab
 from smap_conformance.laying import Outcome, lay, over, recover, recover_alone
 from smap_conformance.place import Place
-from smap_conformance.powercut import WEAK, Broken, State, Survey, renumbered, worst
+from smap_conformance.powercut import Broken, State, Survey, renumbered, worst
 from smap_conformance.remnant import Disguise, Remnant, token
 from smap_conformance.suite.load import Sent, a_message, send_all
 from smap_conformance.tracing import Trace
@@ -108,7 +109,7 @@ def beginnings(survey: Survey) -> list[State]:
         states = (
             state
             for state in survey.states
-            if state.crash.model not in WEAK and wanted(state) and survey.past(state.crash).promises
+            if state.crash.model not in NO_JOURNAL and wanted(state) and survey.past(state.crash).promises
         )
         found += list(islice(states, 1))
     return found
