@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 
 import hypothesis
 import pytest
@@ -11,6 +12,9 @@ import pytest
 hypothesis.settings.register_profile("smaplab", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("smaplab")
 
+# Hundreds of tests start a program of ours: without compiled modules each would translate the whole project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Who starts the tests in the background of a shell has them ignore interrupts, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
