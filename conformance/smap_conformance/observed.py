@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smap_simulator import conduct
-from smap_simulator.check import NO_JOURNAL, Case, lost
+from smap_simulator.check import NO_JOURNAL, STILL, Case, lost
 from smap_simulator.counterexample import hint
 from smap_simulator.crash import Crashes, live
 from smap_simulator.history import Chmod, Create, History, Rename, Truncate, Unlink, Write
@@ -17,8 +17,6 @@ from smap_simulator.image import FILE, Image
 from smap_simulator.models import MODELS
 from smap_simulator.past import MARK, Past, Promise
 from smap_simulator.wording import Wording
-
-from smap_conformance.powercut import STILL
 
 PARTIAL = 0o644
 LOCKS = ("GATHER-04", "GATHER-06", "SCAN-03", "SCAN-05")

@@ -27,7 +27,6 @@ from smap_simulator.past import Past
 from smap_conformance.laying import Outcome
 from smap_conformance.remnant import SPOOL, Left, Remnant, labels, names_made, remnants
 
-STILL = "process-crash"  # everybody killed at once, and the machine goes on
 FIRST = ("ext4-ordered", "xfs", "btrfs")  # the disks that most people have: their states are told rather than others
 BOUNDS = Bounds(bad_blocks=1, places=12, torn=12)
 

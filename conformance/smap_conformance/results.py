@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -206,6 +207,8 @@ def write(run: Run, catalogue: Mapping[str, Rule], directory: Path) -> None:
     text = json.dumps(as_json(run, catalogue), indent=1, sort_keys=True, ensure_ascii=False)
     (directory / "results.json").write_text(text + "\n", encoding="utf-8")
     named = folders(run)
+    for old in sorted(directory.glob("cases/*/failure.txt")):  # of an earlier run: it may have been mended since
+        shutil.rmtree(old.parent)
     for case in run.cases:
         if case.case in named and _left_in(case):
             folder = directory / named[case.case]

@@ -18,6 +18,7 @@ from smap_simulator.past import MARK, Delivery, Form, Past, Promise, files_in, m
 
 LOST, PARTIAL, MARKED, DUPLICATE, BADDIR, STUCK = "LOST", "PARTIAL", "MARK", "DUPLICATE", "BADDIR", "STUCK"
 
+STILL = "process-crash"  # the model of a machine that goes on: everybody was killed at once
 NO_JOURNAL = ("strict-posix", "ext2")  # disks that keep no order: what is lost there is lost to a SHOULD (CRASH-03)
 SENTENCES = {
     "CRASH-01": "a message that was promised is lost to a SIGKILL",
@@ -191,7 +192,7 @@ def _rule_of_loss(case: Case) -> str:
         return "CRASH-06"
     if case.model in NO_JOURNAL:
         return "CRASH-03"
-    return "CRASH-01" if case.model == "process-crash" else "CRASH-02"
+    return "CRASH-01" if case.model == STILL else "CRASH-02"
 
 
 def _moved_at(past: Past, inode: int) -> int:

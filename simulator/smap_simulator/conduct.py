@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
-from smap_simulator.check import BADDIR, Case, Violation, lost, mark, stuck
+from smap_simulator.check import BADDIR, STILL, Case, Violation, lost, mark, stuck
 from smap_simulator.crash import live
 from smap_simulator.history import (
     Chmod,
@@ -295,7 +295,7 @@ def _told(past: Past, delivery: Delivery) -> bool:
 
 def accounted(past: Past) -> Iterator[Violation]:
     """Every promised message is delivered, in baddir or in the spool when the run is over; and the mark is no lie."""
-    case = Case((past,), live(past.history, past.cut), None, "process-crash")
+    case = Case((past,), live(past.history, past.cut), None, STILL)
     yield from lost(case)
     yield from mark(case)
 
@@ -320,5 +320,5 @@ def complete(past: Past) -> list[Violation]:
             found.append(Violation(PART, "CRASH-05", message, taken[-1].event))
         if len(recipients) > len(set(recipients)):
             found.append(Violation(DOUBLE, "SCAN-05", message, taken[-1].event))
-    final = Case((past,), live(past.history, past.cut), past.history, "process-crash")
+    final = Case((past,), live(past.history, past.cut), past.history, STILL)
     return [*found, *stuck(final)]

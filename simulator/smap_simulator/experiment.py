@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from smap_simulator import check, conduct
 from smap_simulator.address import SCENARIOS, Address, turns_of
-from smap_simulator.check import Case, Judge, Violation
+from smap_simulator.check import STILL, Case, Judge, Violation
 from smap_simulator.choice import Exhaustive
 from smap_simulator.crash import Crashes, CrashState
 from smap_simulator.fault import KILLS
@@ -35,7 +35,6 @@ from smap_simulator.world import DONE, STUCK, Finished, run
 DIED = "DIED"
 BLOCK_BYTES = 4096
 BOUND = "bound: "  # before the name of a bound, in counts: how often it cut something off
-STILL = "process-crash"  # the model of a machine that goes on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 Broken = tuple[str, str]  # a guarantee's word, and the message
 

@@ -153,7 +153,10 @@ def test_whatever_programs_say_the_reports_can_be_read(cases: list[CaseResult]) 
 def test_a_large_artefact_is_a_file_and_not_in_results_json(tmp_path: Path) -> None:
     case = CaseResult("x::y", {"A-01": Verdict.FAIL}, "l", "d", artefacts={"history.jsonl": '{"a": 1}\n', "log": "x"})
     other = CaseResult("x[y]", {"A-01": Verdict.FAIL}, "l", "d", artefacts={"log": "other"})
+    mended = CaseResult("z", {"A-01": Verdict.FAIL}, "l", "d")
+    report.write(a_run(mended), RULES, tmp_path)
     report.write(a_run(case, other), RULES, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "cases").iterdir()) == ["x-y", "x-y~2"]  # of this run only
     plain = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     check(plain)
     (kept,) = (one for one in plain["cases"] if one["case"] == "x::y")
