@@ -106,6 +106,13 @@ class Mailer:
                     found.append(self._run(key, done if done.exists() else self._record / name))
         return found
 
+    def describe(self) -> str:
+        """Every run, a line or more for each; of a broken mailer its own last words."""
+        try:
+            return "\n".join(run.describe() for run in self.runs()) or "(no run)"
+        except MailerBroken as broken:
+            return f"broken: {broken}"
+
     def _run(self, key: str, path: Path) -> Run:
         plain = json.loads(path.read_text(encoding="utf-8"))
         return Run(

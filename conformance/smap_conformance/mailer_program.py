@@ -105,8 +105,12 @@ def circumstances(argv: list[str], attempt: int, behaviour: dict[str, Any]) -> d
 
 def environment() -> dict[str, str]:
     """As it was handed over: by now the interpreter has put LC_CTYPE into its own."""
-    with open("/proc/self/environ", "rb") as file:
-        pairs = [entry.decode("latin-1").partition("=") for entry in file.read().split(b"\0") if entry]
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except PermissionError:  # started with an effective user that is not the real one, /proc is closed to us
+        entries = [b"%s=%s" % pair for pair in os.environb.items() if pair != (b"LC_CTYPE", b"C.UTF-8")]
+    pairs = [entry.decode("latin-1").partition("=") for entry in entries if entry]
     return {name: value for name, _, value in sorted(pairs)}
 
 

@@ -393,7 +393,7 @@ class Place:
             "dialogue": "\n\n".join("\n".join(session.transcript.lines()) for session in self._sessions),
             "spool": _tree(self.entries()),
             "baddir": _tree(self.bad_entries()),
-            "mailer": "\n".join(run.describe() for run in self.mailer.runs()) or "(no run)",
+            "mailer": self.mailer.describe(),
             "log": "\n".join(self.log()) or "(nothing)",
             "smapd-stderr": self.smapd_said() or "(nothing)",
             "smap-exits": ", ".join(session.died() for session in self._sessions if session.smap),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from smap_conformance import mailer_program
 from smap_conformance.mailer import Mailer, MailerBroken
 from smap_conformance.scans import watching
 from smap_simulator.mailer import (
@@ -129,6 +130,24 @@ def test_it_leaves_a_child_that_holds_its_descriptors(mailer: Mailer) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         os.close(reading)
+
+
+def test_where_proc_is_closed_its_own_environment_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the target changed its effective user only: the kernel lets such a program not read its own file."""
+
+    def closed(path: str, mode: str) -> None:
+        raise PermissionError(path, mode)
+
+    monkeypatch.setattr(mailer_program, "open", closed, raising=False)
+    monkeypatch.setattr(os, "environb", {b"PATH": b"/bin", b"B": b"\xff=", b"LC_CTYPE": b"C.UTF-8"})
+    assert mailer_program.environment() == {"B": "\xff=", "PATH": "/bin"}
+
+
+def test_a_broken_mailer_is_a_part_of_the_scene_and_does_not_end_the_run(mailer: Mailer) -> None:
+    assert mailer.describe() == "(no run)"
+    (mailer.directory / "script.json").write_text("{", encoding="utf-8")
+    run(mailer)
+    assert "JSONDecodeError" in mailer.describe()
 
 
 def test_a_broken_script_is_the_harness_s_fault(mailer: Mailer) -> None:

@@ -117,11 +117,11 @@ STARTING: tuple[Mutant, ...] = (
     ),
     # the user
     Mutant(
-        "only-effective", "posix/identity", f"{_CHANGE}{_FAILED_CHANGE}{_SEEN}",
-        f"            os.setgroups([])\n            os.setresgid(gid, gid, gid)\n            os.seteuid(uid)\n"
-        f"{_FAILED_CHANGE}    if False:\n",
+        "saved-stays-root", "posix/identity", f"{_CHANGE}{_FAILED_CHANGE}{_SEEN}",
+        f"            os.setgroups([])\n            os.setresgid(gid, gid, gid)\n"
+        f"            os.setresuid(uid, uid, 0)\n{_FAILED_CHANGE}    if False:\n",
         {"PRIV-02": "real, effective, saved"}, ("priv::test_smap_is_its_user_and_nobody_else[nowait]",),
-        "seteuid(2) alone: one call brings root back",
+        "the saved user stays root: one call brings it back",
     ),
     Mutant(
         "groups-kept", "posix/identity",
