@@ -21,6 +21,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each core: half of the tests wait for programs, and for their next scan."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def unmet(reason: str) -> None:
     """Skip the test that is running; in CI, where everything is to be there, fail it."""
     if os.environ.get("CI"):
