@@ -107,12 +107,17 @@ class Smapd:
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """SIGKILL to the daemon and everything below it."""
-        for pid in self.daemons():
-            for each in (pid, *offspring.descendants(pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
-        self.wait_end()
+        """SIGKILL to the daemon and everything below it, until nobody is left: it may have forked meanwhile."""
+
+        def are_gone() -> bool:
+            left = self.daemons()
+            for pid in left:
+                for each in (pid, *offspring.descendants(pid)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(each, signal.SIGKILL)
+            return not left
+
+        until("smapd", "its end", are_gone, self._patience.bound_s(WAIT_S))
 
     def wait_end(self, within_s: float = WAIT_S) -> None:
         """Miss when the daemon is still there after the bound."""
