@@ -22,8 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Two workers for each core: half of the tests wait for programs, and for their next scan."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for each core: half of the tests wait for programs, and for their next scan.
+
+    Who has nothing left takes from the others, or one of them would end minutes after the rest.
+    """
+    if config.option.dist == "no":
+        config.option.dist = "worksteal"
     return 2 * len(os.sched_getaffinity(0))
 
 
