@@ -49,14 +49,16 @@ def record(directory: Path, *programs: Path) -> dict[str, History]:
     return {path.stem: history.load(path) for path in sorted(directory.glob("*.jsonl"))}
 
 
-def whole_log(log: Path) -> str:
+def whole_log(log: Path, within_s: float = 60.0) -> str:
     """What strace wrote, once it is done: it goes on for a moment after the last process."""
-    end, text = time.monotonic() + 60.0, ""
-    while time.monotonic() < end:
+    end = time.monotonic() + within_s
+    while True:
         text = log.read_text(encoding="ascii") if log.exists() else ""
         first = text.partition(" ")[0]
-        if re.search(rf"^{first} \S+ \+\+\+ ", text, re.MULTILINE):
+        if re.search(rf"^{first} +\S+ \+\+\+ ", text, re.MULTILINE):  # strace pads a short number with blanks
             return text
+        if time.monotonic() >= end:
+            break
         time.sleep(0.01)
     state = (
         f"its log ends with {text[-200:]!r}"

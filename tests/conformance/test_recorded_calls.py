@@ -53,6 +53,18 @@ def tree(image: Image) -> dict[str, tuple[object, ...]]:
     return {path: (node.kind, f"{node.mode:o}", node.data, node.uid, node.gid) for path, node in nodes}
 
 
+@pytest.mark.parametrize("first", ["8947 ", "28947"])
+def test_a_log_is_whole_when_its_first_process_has_ended(tmp_path: Path, first: str) -> None:
+    """However many digits its number has: those of the processes begin anew at 32 768."""
+    log = tmp_path / "log"
+    text = f"{first} 1795661641.142136 getpid() = 1\n{first} 1795661641.149565 +++ exited with 0 +++\n"
+    log.write_text(text, encoding="ascii")
+    assert recorded.whole_log(log, within_s=0.0) == text
+    log.write_text(text.partition("\n")[0] + "\n", encoding="ascii")
+    with pytest.raises(TimeoutError, match="has not come to its end"):
+        recorded.whole_log(log, within_s=0.0)
+
+
 @pytest.mark.parametrize("part", ["bytes_in_every_way", "names_in_every_way"])
 def test_what_was_told_is_what_is_there(tmp_path: Path, part: str) -> None:
     told, there = told_of(part, tmp_path)
