@@ -189,6 +189,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Judged]:
 def test_a_real_run_is_as_the_schema_says(failed: tuple[Path, Judged]) -> None:
     directory, judged = failed
     check(judged.results)
+    (named,) = (line.removeprefix("report: ") for line in judged.text.splitlines() if line.startswith("report: "))
+    assert "<html" in (directory / named).read_text(encoding="utf-8")
     (case,) = (one for one in judged.cases if one["failure"])
     failure: Mapping[str, Any] = case["failure"]
     assert failure["rules"] == ["GATHER-05"]

@@ -76,6 +76,17 @@ def test_a_skipped_case_says_why() -> None:
     assert (found.verdicts, found.line) == ({"A-01": Verdict.NOT_MEASURED}, "no root")
 
 
+def test_what_a_target_says_without_end_is_quoted_and_not_repeated() -> None:
+    endless = "x" * 10_000_000
+    case = judge(
+        RULES,
+        finished("A-01", outcome="failed", raised=Miss(endless, endless, endless), scene={"log": endless}),
+        "again",
+    )
+    assert len(case.detail) < 10_000
+    assert case.detail.count("x … 9999000 more characters") >= 4
+
+
 def test_a_failure_names_everything_and_no_place_of_this_machine() -> None:
     missed = Miss("the file in /x/y/spool", "mode 755", "mode 644 in /x/y/spool")
     scene = {"spool": "/x/y/spool/m1", "log": "\n".join(map(str, range(500)))}

@@ -1,0 +1,41 @@
+"""The programs of a target, as the harness starts and ends them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from smap_conformance import offspring
+from smap_conformance.patience import Patience
+from smap_conformance.programs import Smapd
+
+SLEEPS = ("sleep", "600")
+
+
+class Forking(Smapd):
+    """It has a copy that nobody had seen when it was killed."""
+
+    copy: subprocess.Popen[bytes] | None = None
+
+    def daemons(self) -> list[int]:
+        """First itself, then what it left."""
+        if self.copy is None:
+            self.copy = subprocess.Popen(SLEEPS)
+            return [self.first.pid]
+        return [self.copy.pid] if offspring.alive(self.copy.pid) else []
+
+
+def test_a_copy_that_is_forked_while_smapd_is_killed_is_killed_too() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    smapd = Forking(subprocess.Popen(SLEEPS), reading, frozenset(), Patience(scale=0.1), lambda pid: False)
+    try:
+        smapd.kill()
+        assert smapd.copy is not None
+        assert smapd.copy.wait(timeout=60) == smapd.first.wait(timeout=60) == -9
+    finally:
+        for process in (smapd.first, smapd.copy):
+            if process is not None:
+                process.kill()
+                process.wait()
+        smapd.close()
