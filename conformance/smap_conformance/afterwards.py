@@ -15,6 +15,8 @@ from smap_conformance.verdict import Verdict
 
 USAGE, NOTHING_RUN = 2, 3
 AGAIN = (Verdict.FAIL, Verdict.HARNESS_ERROR)
+FILLED = "name what `smaplab run --report DIR` has filled"
+AGAIN_WITH_THIS = "run the suite again with this smaplab"
 directory = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 
 
@@ -23,14 +25,15 @@ def read(where: Path) -> results.Run:
     try:
         return results.read(where)
     except FileNotFoundError:
-        raise _fail(f"{where}: no results.json there: name what `smaplab run --report DIR` has filled") from None
+        raise _fail(f"{where}: no results.json there: {FILLED}") from None
     except OSError as error:
-        raise _fail(f"{where}/results.json: {error.strerror}") from None
+        raise _fail(f"{where}/results.json: {error.strerror}: {FILLED}") from None
     except json.JSONDecodeError as error:
         raise _fail(f"{where}/results.json: no JSON: {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        told = error.args[0] if isinstance(error, ValueError) else f"{where}/results.json: not as we write it: {error}"
-        raise _fail(str(told)) from None
+    except KeyError as error:
+        raise _fail(f"{where}/results.json: no {error} there: {AGAIN_WITH_THIS}") from None
+    except (ValueError, TypeError) as error:
+        raise _fail(f"{where}/results.json: {error}: {AGAIN_WITH_THIS}") from None
 
 
 def _fail(message: str) -> click.exceptions.Exit:

@@ -93,25 +93,24 @@ def judge(choices: Choices, workers: str | None, report: Path | None, svg: Path 
     """One run, printed; the exit status. Usage errors are told here, before pytest starts."""
     announce(checked(choices))
     directory = directory_for(report)
+    kept = report is not None
     console = Console(record=svg is not None)
     line = pytest_line(choices, directory, workers)
     console.print(Text(joined(line), "dim"), soft_wrap=True)
     try:
         status, said = running.conduct(line, directory)
         finished = read_results(directory, status, said)
-    except KeyboardInterrupt:
-        if report is None:
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
+        if missing := sorted(set(choices.cases) - {case.case for case in finished.cases}):
+            raise fail(f"--case: no case {', '.join(missing)}: a failure names its case")
+        kept = kept or any(case.heaviest in results.BAD for case in finished.cases)
+        terminal.show(finished, console, directory if kept else None)
     except UnfinishedError as unfinished:
+        kept = kept or unfinished.status == HARNESS_FAILED
         click.echo(f"smaplab: {unfinished}", err=True)
         return unfinished.status
-    if missing := sorted(set(choices.cases) - {case.case for case in finished.cases}):
-        raise fail(f"--case: no case {', '.join(missing)}: a failure names its case")
-    kept = report is not None or any(case.heaviest in results.BAD for case in finished.cases)
-    terminal.show(finished, console, directory if kept else None)
-    if not kept:
-        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        if not kept:
+            shutil.rmtree(directory, ignore_errors=True)
     if svg is not None:
         draw(console, svg, choices)
     return finished.conclusion(catalogue.rules()).status
@@ -184,7 +183,8 @@ def read_results(directory: Path, status: int, said: str) -> results.Run:
     told = "\n".join(lines[-30:])
     raise UnfinishedError(
         HARNESS_FAILED,
-        f"the harness failed: pytest ended with status {status} and left no results; its last words:\n{told}",
+        f"the harness failed: pytest ended with status {status} and left no results; "
+        f"its last words, of {directory}/pytest.txt:\n{told}",
     )
 
 

@@ -250,7 +250,7 @@ def read(directory: Path) -> Run:
     plain = json.loads(path.read_text(encoding="utf-8"))
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema!r} is not {SCHEMA}: run the suite again with this smaplab")
+        raise ValueError(f"schema {schema!r} is not {SCHEMA}")
     about = {name: plain[name] for name in asdict(About())} | {"options": tuple(plain["options"])}
     return Run(
         plain["target"],

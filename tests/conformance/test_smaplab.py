@@ -45,10 +45,13 @@ def test_a_mistake_gets_one_line_and_status_2(tmp_path: Path, words: list[str], 
     assert run.stderr.count("\n") == 1
 
 
-def test_an_unknown_case_is_a_mistake_too(tmp_path: Path, root: None) -> None:
+def test_an_unknown_case_is_a_mistake_too(tmp_path: Path, root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     run = said(tmp_path, "run", "--case", "bad::no_such_case")
     assert run.returncode == 2
     assert run.stderr.splitlines() == ["smaplab: --case: no case bad::no_such_case: a failure names its case"]
+    assert list((tmp_path / "temporary").iterdir()) == []  # no report of nothing lies about
 
 
 def test_nothing_of_the_place_where_it_is_run_has_a_say(tmp_path: Path, root: None) -> None:
