@@ -21,6 +21,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for each core: half of the tests wait for programs, and for their next scan.
+
+    Who has nothing left takes from the others, or one of them would end minutes after the rest.
+    """
+    if config.option.dist == "no":
+        config.option.dist = "worksteal"
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def unmet(reason: str) -> None:
     """Skip the test that is running; in CI, where everything is to be there, fail it."""
     if os.environ.get("CI"):
