@@ -27,10 +27,11 @@ ATTRIBUTES = {
 }
 WORDS = st.text("abc-_./:,#*@\u2603\u00e9", min_size=1, max_size=12)
 PATHS = WORDS.map(lambda word: f"/{word}")
+ARGUMENTS = WORDS.filter(lambda word: not word.startswith("#"))  # that would be a comment, and is complained of
 NUMBER = st.integers(1, 2**63 - 1) | st.integers(1, 5)
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "userid": WORDS.filter(lambda word: not word.startswith("-")) | st.integers(0, 2**32 - 2),
-    "sendmail": st.tuples(PATHS, st.lists(WORDS, max_size=3)).map(lambda mailer: [mailer[0], *mailer[1]]),
+    "sendmail": st.tuples(PATHS, st.lists(ARGUMENTS, max_size=3)).map(lambda mailer: [mailer[0], *mailer[1]]),
     **dict.fromkeys(("directory", "executable", "baddir"), PATHS.map(lambda path: path.rstrip("/") or "/")),
     **dict.fromkeys(NUMBERS, NUMBER),
 }
