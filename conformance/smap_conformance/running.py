@@ -49,8 +49,6 @@ def conduct(line: Sequence[str], directory: Path) -> tuple[int, str]:
     reading, writing = os.pipe()
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     environment |= {"SMAPLAB_EVENTS": str(writing), "HYPOTHESIS_STORAGE_DIRECTORY": str(directory / "hypothesis")}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # however we are told to stop, nothing is left behind
     with transcript.open("wb") as output, os.fdopen(reading, encoding="utf-8") as events:
         process = subprocess.Popen(
             in_own_pid_namespace(line),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judged import judge, mutant_pair, said
+from judged import judge, mutant_pair, program, said
 from smap_conformance import netperm
 from smap_conformance.command_line import Choices, pytest_line
 from smap_conformance.mutants.table import named
@@ -43,6 +43,40 @@ def test_a_mistake_gets_one_line_and_status_2(tmp_path: Path, words: list[str], 
     assert complaint in run.stderr
     assert run.stderr.startswith("smaplab: ")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["list"], 0), (["explain", "BAD-02"], 0), (["replay", "one-message"], 0), (["rum"], 2)]
+)
+def test_a_reader_that_has_gone_changes_no_exit_status(words: list[str], status: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        run = subprocess.run([program(), *words], stdout=writing, stderr=writing, check=False, timeout=60)
+    finally:
+        os.close(writing)
+    assert run.returncode == status
+
+
+def test_what_cannot_be_printed_is_no_broken_rule() -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run([program(), "list"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (run.returncode, run.stderr) == (3, b"smaplab: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+def test_streams_that_came_closed_are_no_trouble(closed: str) -> None:
+    line = f"{shlex.quote(program())} replay one-message {closed}"
+    assert subprocess.run(["/bin/sh", "-c", line], check=False, timeout=60).returncode == 0
+
+
+def test_no_encoding_and_no_width_keep_the_text_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("COLUMNS", "0")
+    for words in (["list"], ["replay", "one-message"]):
+        run = said(tmp_path, *words)
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout.count("\n") > 10
 
 
 def test_an_unknown_case_is_a_mistake_too(tmp_path: Path, root: None, monkeypatch: pytest.MonkeyPatch) -> None:
