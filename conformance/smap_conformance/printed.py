@@ -10,7 +10,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 STDOUT, STDERR = 1, 2
 NAMES = {STDOUT: "standard output", STDERR: "standard error"}
@@ -27,7 +30,7 @@ class Reader(io.FileIO):
         super().__init__(number, "wb", closefd=False)
         self._number, self._gone = number, False
 
-    def write(self, data: bytes | memoryview, /) -> int | None:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int:
         """Every byte, or, once nobody takes them any more, none."""
         if not self._gone:
             try:

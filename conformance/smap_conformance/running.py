@@ -32,9 +32,13 @@ def in_own_pid_namespace(line: Sequence[str]) -> list[str]:
 
 
 def die_with(parent: int) -> Callable[[], None]:
-    """What a child does before it executes its program, so that it does not outlive us even when we are killed."""
+    """What a child does before it executes its program, so that it does not outlive us even when we are killed.
+
+    It hears interrupts, also where we do not (in the background of a script, under nohup).
+    """
 
     def arrange() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         namespace.end_with_parent(signal.SIGKILL)
         if os.getppid() != parent:  # too late: the parent is gone already
             os._exit(1)
@@ -47,7 +51,7 @@ def conduct(line: Sequence[str], directory: Path) -> tuple[int, str]:
     (directory / "results.json").unlink(missing_ok=True)
     transcript = directory / "pytest.txt"
     reading, writing = os.pipe()
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"SMAPLAB_EVENTS": str(writing), "HYPOTHESIS_STORAGE_DIRECTORY": str(directory / "hypothesis")}
     with transcript.open("wb") as output, os.fdopen(reading, encoding="utf-8") as events:
         process = subprocess.Popen(
@@ -57,6 +61,7 @@ def conduct(line: Sequence[str], directory: Path) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             pass_fds=[writing],
             env=environment,
+            process_group=0,  # it gets no interrupt from a terminal: one, from us
             preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - we have one thread so far
         )
         os.close(writing)
@@ -71,9 +76,9 @@ def conduct(line: Sequence[str], directory: Path) -> tuple[int, str]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """After an interrupt, which pytest has had as well: let it tidy up, then end it."""
-    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.send_signal(signal.SIGINT)
+    """After an interrupt: pass it on to pytest and its workers, let them tidy up, then end them."""
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=TIDY_UP_S)
     process.kill()
     process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from judged import judge, mutant_pair, program, said
 from smap_conformance import netperm
 from smap_conformance.command_line import Choices, pytest_line
 from smap_conformance.mutants.table import named
+from smap_conformance.patience import until
 
 SANITY = "sanity::test_a_mail_goes_in_and_comes_out_unchanged"
 
@@ -95,6 +97,44 @@ def test_nothing_of_the_place_where_it_is_run_has_a_say(tmp_path: Path, root: No
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
     judged = judge(tmp_path, "--case", SANITY)
     assert judged.status == 0, judged.text
+
+
+def test_nothing_that_pytest_is_told_by_the_environment_has_a_say(
+    tmp_path: Path, root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+    judged = judge(tmp_path, "--case", SANITY)
+    assert judged.status == 0, judged.text
+
+
+@pytest.mark.parametrize(
+    ("number", "ignored"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["SIGINT", "SIGTERM", "SIGTERM in the background of a script"],
+)
+def test_an_interrupt_of_smaplab_alone_lets_pytest_tidy_up(
+    tmp_path: Path, root: None, number: signal.Signals, ignored: bool
+) -> None:
+    smap, reached = tmp_path / "smap", tmp_path / "reached"
+    smap.write_text(f"#!/bin/sh\necho >{reached}\nexec sleep 600\n", encoding="utf-8")
+    smap.chmod(0o755)
+    reached.touch()  # in the target's view of a closed directory new files are its own
+    words = [program(), "run", "--smap", smap, "--smapd", "/bin/true", "--case", SANITY, "--report", tmp_path / "report"]
+    with (tmp_path / "said").open("wb") as said_there:
+        run = subprocess.Popen(
+            list(map(str, words)),
+            stdout=said_there,
+            stderr=said_there,
+            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
+        )
+    try:
+        until("smap", "its start", lambda: reached.stat().st_size, 60.0)
+        run.send_signal(number)
+        assert run.wait(timeout=60) == 130
+    finally:
+        run.kill()
+    assert "KeyboardInterrupt" in (tmp_path / "report/pytest.txt").read_text(encoding="utf-8")
 
 
 def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
