@@ -1,13 +1,13 @@
 """`smaplab mutants --black-box`: the suite against every broken variant of the reference, on all cores, as a table.
 
-Exit status: 0 every mutant is killed by the rules that it breaks (and, with precision, by no other), 1 otherwise.
+Exit status: 0 every mutant is killed by the rules that it breaks (and, with precision, by no other), 1 otherwise,
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -16,28 +16,38 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from smap_simulator.crew import Crew
 
 from smap_conformance.mutants import matrix
 from smap_conformance.mutants.mutant import Mutant
 from smap_conformance.mutants.table import MUTANTS
 from smap_conformance.mutants.trial import Trial, hold
 from smap_conformance.simulating import progress
+from smap_conformance.survey import INTERRUPTED
 
 
 def kill(names: Sequence[str], jobs: int, file: Path | None, *, precision: bool) -> int:
     """Try the mutants of these names (none: all), show what came of them, and write it down; the exit status."""
     chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     tried: dict[str, Trial] = {}
-    with progress() as bar:
-        task = bar.add_task("", total=len(chosen), told="mutants")
-        for trial in trials(chosen, jobs, precision=precision):
-            tried[trial.mutant.name] = trial
-            bar.update(task, advance=1, told=f"mutants  {'killed' if trial.killed else 'LIVES'}: {trial.mutant.name}")
-    rows = [tried[mutant.name] for mutant in chosen]
+    interrupted = False
+    try:
+        with progress() as bar:
+            task = bar.add_task("", total=len(chosen), told="mutants")
+            for trial in trials(chosen, jobs, precision=precision):
+                tried[trial.mutant.name] = trial
+                told = f"mutants  {'killed' if trial.killed else 'LIVES'}: {trial.mutant.name}"
+                bar.update(task, advance=1, told=told)
+    except KeyboardInterrupt:
+        interrupted = True
+    rows = [tried[mutant.name] for mutant in chosen if mutant.name in tried]
     console = Console()
     console.print(table(rows))
     for line in conclusions(rows):
         console.print(line, soft_wrap=True)
+    if interrupted:  # no matrix of a part: it would look like all of them
+        console.print("interrupted before the others were tried", style="bold red")
+        return INTERRUPTED
     if file is not None:
         try:
             file.write_text(matrix.as_json(map(matrix.row, rows)), encoding="utf-8")
@@ -50,9 +60,9 @@ def trials(chosen: Sequence[Mutant], jobs: int, *, precision: bool) -> Iterator[
     """The trials, in the order in which they are over."""
     with tempfile.TemporaryDirectory(prefix="smaplab-compiled-") as compiled:
         held = partial(hold, precision=precision, compiled=Path(compiled))
-        with ProcessPoolExecutor(min(jobs, len(chosen))) as pool:
-            for future in as_completed([pool.submit(held, mutant) for mutant in chosen]):
-                yield future.result()
+        with Crew(min(jobs, len(chosen))) as crew:
+            for _, trial in crew.results(held, chosen):
+                yield trial
 
 
 def table(rows: Sequence[Trial]) -> Table:

@@ -120,13 +120,13 @@ def test_an_interrupt_of_smaplab_alone_lets_pytest_tidy_up(
     smap.write_text(f"#!/bin/sh\necho >{reached}\nexec sleep 600\n", encoding="utf-8")
     smap.chmod(0o755)
     reached.touch()  # in the target's view of a closed directory new files are its own
-    words = [program(), "run", "--smap", smap, "--smapd", "/bin/true", "--case", SANITY, "--report", tmp_path / "report"]
+    words = [program(), "run", "--smap", smap, "--smapd", "/bin/true", "--case", SANITY]
     with (tmp_path / "said").open("wb") as said_there:
         run = subprocess.Popen(
-            list(map(str, words)),
+            [*map(str, words), "--report", str(tmp_path / "report")],
             stdout=said_there,
             stderr=said_there,
-            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
+            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,  # noqa: PLW1509
         )
     try:
         until("smap", "its start", lambda: reached.stat().st_size, 60.0)

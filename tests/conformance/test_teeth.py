@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from smap_conformance.mutants.sample import SAMPLE
 from smap_conformance.mutants.simulated import REFERENCE_ONLY, SIMULATED
 from smap_conformance.mutants.table import MUTANTS, WITHOUT_A_MUTANT, named
 from smap_conformance.mutants.trial import hold
+from smap_conformance.patience import until
 from smap_simulator import mutants as simulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,3 +227,21 @@ def test_a_matrix_of_another_kind_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "matrix.json").write_text(json.dumps({"schema": 99, "mutants": []}), encoding="utf-8")
     with pytest.raises(ValueError, match="schema 99 is not 1"):
         matrix.read(tmp_path / "matrix.json")
+
+
+@pytest.mark.usefixtures("root")
+def test_an_interrupt_ends_every_trial_and_writes_no_matrix_of_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = ["mutants", "--black-box", "-n", "2", "--json", str(tmp_path / "matrix.json")]
+    with (tmp_path / "said").open("wb") as said_there:
+        run = subprocess.Popen([program(), *words], stdout=said_there, stderr=said_there)
+    try:
+        until("mutants", "a trial under way", lambda: list(tmp_path.glob("smaplab-mutant-*/named")), 60.0)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=100) == 130
+    finally:
+        run.kill()
+    assert "interrupted before the others were tried" in (tmp_path / "said").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["said"]

@@ -6,6 +6,7 @@ other way into the suite is used than the one that every target takes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -108,18 +109,29 @@ def _run(pair: Target, options: Sequence[str], report: Path, compiled: Path | No
         env=environment,
         text=True,
         errors="backslashreplace",
+        process_group=0,  # it hears of an interrupt once, from `_end`
         preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - a process of the pool has one thread
     )
     try:
         said, _ = process.communicate(timeout=RUN_S_MAX)
     except subprocess.TimeoutExpired:
-        process.terminate()
-        process.communicate()
+        _end(process)
         return f"the run came to no end within {RUN_S_MAX:g} s"
+    except KeyboardInterrupt:
+        _end(process)
+        raise
     if not (report / "results.json").is_file():
         told = [text for text in said.splitlines() if text.strip()] or ["nothing"]
         return f"no results (exit status {process.returncode}): {told[-1].strip()}"
     return results.read(report)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let the run tidy up, however often we are told to stop meanwhile: a `Crew` tells it every second."""
+    process.terminate()
+    while process.poll() is None:
+        with contextlib.suppress(KeyboardInterrupt):
+            process.communicate()
 
 
 def _kill(rule: str, words: str, found: results.Run | str) -> Kill:
