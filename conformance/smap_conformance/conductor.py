@@ -13,7 +13,7 @@ import pytest
 
 from smap_conformance import catalogue, machine, manifest, report, results, sandbox, target
 from smap_conformance.command_line import again_line, same_target
-from smap_conformance.expect import Miss, Overdue
+from smap_conformance.expect import Miss, Overdue, writable
 from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, mode_of, rules_of
 from smap_conformance.lab import Lab, Settings
 from smap_conformance.sanity import deliver_one
@@ -275,7 +275,7 @@ class Conductor:
             language=chosen.language if chosen else "Python",
             level=self.config.getoption("smap_level"),
             only=self.config.getoption("smap_only"),
-            options=tuple(same_target(self.config).as_run_options()),
+            options=tuple(map(writable, same_target(self.config).as_run_options())),
             declared=chosen.declared.as_json() if chosen else {},
             environment=machine.environment(self.settings, self._means, getattr(self.config.option, "tx", None)),
             started=self._started.isoformat(timespec="seconds"),

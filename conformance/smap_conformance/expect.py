@@ -13,10 +13,16 @@ from typing import Any, NoReturn
 import pytest
 
 
+def writable(text: str) -> str:
+    """Text that can be written down: a target may give a file a name that is no UTF-8, and then it is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Miss(AssertionError):  # noqa: N818 - it is no error of ours
     """A rule not kept: the target's doing, never the harness's."""
 
     def __init__(self, what: str, acceptable: str, actual: str, rule: str | None = None, fault: str = "") -> None:
+        what, acceptable, actual, fault = map(writable, (what, acceptable, actual, fault))
         super().__init__(f"{what}: expected {acceptable}; got {actual}")
         self.what, self.acceptable, self.actual, self.rule = what, acceptable, actual, rule
         self.fault = fault  # what was done to the target's world, for the failure's own line

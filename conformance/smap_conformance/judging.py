@@ -9,7 +9,7 @@ import pytest
 
 from smap_conformance import failure
 from smap_conformance.catalogue import Rule
-from smap_conformance.expect import Misdeclared, Miss
+from smap_conformance.expect import Misdeclared, Miss, writable
 from smap_conformance.failure import Failure
 from smap_conformance.known import Known, verdicts_with
 from smap_conformance.verdict import CaseResult, Verdict, of_miss, of_pass
@@ -74,25 +74,28 @@ def blamed_rules(error: BaseException | None, ids: Sequence[str]) -> list[str]:
 
 def judge(rules: Mapping[str, Rule], finished: Finished, again: str, known: Sequence[Known] = ()) -> CaseResult:
     """What one finished case says about each of its rules. `again` is the command that runs it once more."""
-    judged = _judged(rules, finished, again, known)
+    judged = _judged(rules, finished, writable(again), known)
     return replace(judged, tally=dict(finished.tally), choices=dict(finished.choices), seconds=finished.seconds)
 
 
 def _judged(rules: Mapping[str, Rule], finished: Finished, again: str, known: Sequence[Known]) -> CaseResult:
 
     def neutral(text: str) -> str:
+        text = writable(text)
         return text.replace(finished.work, "$WORK") if finished.work else text
 
-    case, ids, notes = finished.case, finished.rules, finished.notes
+    case, ids = finished.case, finished.rules
+    notes = {name: writable(text) for name, text in finished.notes.items()}
     scene = {name: neutral(text) for name, text in finished.scene.items()}
     if finished.outcome == "skipped":
-        return CaseResult(case, dict.fromkeys(ids, Verdict.NOT_MEASURED), finished.text.removeprefix("Skipped: "))
+        reason = writable(finished.text.removeprefix("Skipped: "))
+        return CaseResult(case, dict.fromkeys(ids, Verdict.NOT_MEASURED), reason)
     if finished.outcome == "passed":
         return CaseResult(case, {name: of_pass(rules[name]) for name in ids}, notes=notes)
     missed = fault_of_the_target(finished.raised) if finished.phase == "call" else None
     if missed is None:
-        line = f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0]
-        return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, finished.text, notes, scene)
+        line = writable(f"{type(finished.raised).__name__}: {finished.raised}".splitlines()[0])
+        return CaseResult(case, dict.fromkeys(ids, Verdict.HARNESS_ERROR), line, writable(finished.text), notes, scene)
     blamed = blamed_rules(finished.raised, ids)
     weighed = {name: Verdict.FAIL if isinstance(missed, Misdeclared) else of_miss(rules[name]) for name in blamed}
     verdicts = {name: weighed.get(name, Verdict.NOT_MEASURED) for name in ids}

@@ -87,6 +87,18 @@ def test_what_a_target_says_without_end_is_quoted_and_not_repeated() -> None:
     assert case.detail.count("x … 9999000 more characters") >= 4
 
 
+@pytest.mark.parametrize(
+    ("outcome", "raised"),
+    [("failed", Miss("odd\udcff", "a\udcff", "b\udcff")), ("failed", OSError("\udcff")), ("skipped", None)],
+)
+def test_a_name_that_is_no_utf_8_can_be_written_down(tmp_path: Path, outcome: str, raised: Exception | None) -> None:
+    more = {"text": "c\udcff", "scene": {"spool": "odd\udcff 644"}, "notes": {"A-03": "odd\udcff"}}
+    case = judge(RULES, finished("A-01", outcome=outcome, raised=raised, **more), "run odd\udcff")
+    results.write(results.Run("t", (case,)), RULES, tmp_path)
+    assert "\\udcff" in case.line
+    assert results.read(tmp_path).cases == (case,)
+
+
 def test_a_failure_names_everything_and_no_place_of_this_machine() -> None:
     missed = Miss("the file in /x/y/spool", "mode 755", "mode 644 in /x/y/spool")
     scene = {"spool": "/x/y/spool/m1", "log": "\n".join(map(str, range(500)))}
