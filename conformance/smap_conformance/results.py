@@ -202,10 +202,8 @@ def _not_measured(run: Run) -> list[dict[str, Any]]:
 
 
 def write(run: Run, catalogue: Mapping[str, Rule], directory: Path) -> None:
-    """results.json, and a folder with the artefacts of each case that is not as it should be."""
+    """A folder with the artefacts of each case that is not as it should be; results.json, when all else is there."""
     directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(run, catalogue), indent=1, sort_keys=True, ensure_ascii=False)
-    (directory / "results.json").write_text(text + "\n", encoding="utf-8")
     named = folders(run)
     for old in sorted(directory.glob("cases/*/failure.txt")):  # of an earlier run: it may have been mended since
         shutil.rmtree(old.parent)
@@ -217,6 +215,10 @@ def write(run: Run, catalogue: Mapping[str, Rule], directory: Path) -> None:
             for name, artefact in case.artefacts.items():
                 end = "" if artefact.endswith("\n") else "\n"
                 (folder / file_name(name)).write_bytes((artefact + end).encode())
+    text = json.dumps(as_json(run, catalogue), indent=1, sort_keys=True, ensure_ascii=False)
+    new = directory / "results.json.new"
+    new.write_text(text + "\n", encoding="utf-8")
+    new.replace(directory / "results.json")
 
 
 def _left_in(case: CaseResult) -> bool:

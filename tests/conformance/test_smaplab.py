@@ -137,6 +137,14 @@ def test_an_interrupt_of_smaplab_alone_lets_pytest_tidy_up(
     assert "KeyboardInterrupt" in (tmp_path / "report/pytest.txt").read_text(encoding="utf-8")
 
 
+def test_a_report_that_cannot_be_written_whole_is_the_harness_s_failure(tmp_path: Path, root: None) -> None:
+    (tmp_path / "report/report.html").mkdir(parents=True)
+    judged = judge(tmp_path, "--case", SANITY)
+    assert (judged.status, judged.results) == (3, {})
+    assert "the harness failed" in judged.text
+    assert "Is a directory" in judged.text
+
+
 def test_only_and_case_choose(tmp_path: Path, root: None) -> None:
     judged = judge(tmp_path, "--only", "SCAN-02", "--case", SANITY)
     assert judged.status == 0, judged.text

@@ -26,8 +26,8 @@ from smap_conformance.report.judged import named
 
 
 def write(run: results.Run, rules: Mapping[str, Rule], directory: Path) -> None:
-    """Everything that belongs into the report's directory."""
-    results.write(run, rules, directory)
+    """Everything that belongs into the report's directory; results.json last, for whoever takes it for the whole."""
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("junit.xml", junit.text(run, rules)),
         ("summary.md", summary.text(run, rules)),
@@ -35,3 +35,4 @@ def write(run: results.Run, rules: Mapping[str, Rule], directory: Path) -> None:
         ("report.html", page.render(named([(directory, run)]))),
     ):
         (directory / name).write_text(text, encoding="utf-8")
+    results.write(run, rules, directory)
