@@ -85,4 +85,6 @@ def matching(catalogue: dict[str, Rule], words: str) -> set[str]:
         if not found:
             raise CatalogueError(f"no rule or chapter {word}: `smaplab list` shows them all")
         chosen |= found
+    if words and not chosen:  # for whoever asks nothing at all, all rules are chosen
+        raise CatalogueError(f"no rule in {words!r}: `smaplab list` shows them all")
     return chosen

@@ -92,6 +92,8 @@ def smoke(no_isolation: bool, **chosen: Any) -> None:
 def judge(choices: Choices, workers: str | None, report: Path | None, svg: Path | None) -> int:
     """One run, printed; the exit status. Usage errors are told here, before pytest starts."""
     announce(checked(choices))
+    if svg is not None and not simulating.may_be_written(svg):
+        raise fail(f"--svg: {svg}: cannot be written: name a file in a directory that is there")
     directory = directory_for(report)
     kept = report is not None
     console = Console(record=svg is not None)
@@ -125,8 +127,8 @@ def checked(choices: Choices) -> target.Target | None:
         raise fail("--target and --smap/--smapd exclude each other: a manifest names both programs")
     if bool(choices.smap) != bool(choices.smapd):
         raise fail("--smap and --smapd go together: one without the other is no pair")
-    if choices.timeout_scale is not None and not choices.timeout_scale > 0:
-        raise fail("--timeout-scale wants a number above 0")
+    if choices.timeout_scale is not None and not 0 < choices.timeout_scale <= manifest.SCALE_MAX:
+        raise fail(f"--timeout-scale wants a number above 0, of {manifest.SCALE_MAX} at the most")
     try:
         catalogue.matching(catalogue.rules(), choices.only)
         user_for_targets(choices.user)

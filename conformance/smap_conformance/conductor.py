@@ -34,8 +34,8 @@ def for_session(config: pytest.Config) -> Conductor:
     """The conductor that the options ask for. pytest.UsageError with one line when they make no sense."""
     worker = hasattr(config, "workerinput")
     scale = config.getoption("smap_timeout_scale")
-    if scale is not None and not scale > 0:
-        raise pytest.UsageError("--smap-timeout-scale wants a number above 0")
+    if scale is not None and not 0 < scale <= manifest.SCALE_MAX:
+        raise pytest.UsageError(f"--smap-timeout-scale wants a number above 0, of {manifest.SCALE_MAX} at the most")
     isolate = not config.getoption("smap_no_isolation")
     try:
         catalogue.matching(catalogue.rules(), config.getoption("smap_only"))

@@ -23,6 +23,7 @@ from smap_conformance.target import PLACEHOLDERS, Declared, Target, TargetError
 
 SCHEMA = 1
 BUILD_S_MAX = 600.0
+SCALE_MAX = 1000
 MODES = {"nowait": ("nowait",), "wait": ("wait",), "both": ("nowait", "wait")}
 CHOICES = {"partial_files": ("kept", "baddir", "removed"), "lock": ("flock", "fcntl", "ofd", "both")}
 KEYS = {
@@ -200,7 +201,7 @@ def _declared(table: Reader) -> Declared:
 
 def _scale(table: Reader) -> float:
     found = table.values.get("timeout_scale", 1.0)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= 1000:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= SCALE_MAX:
         raise table.complaint("timeout_scale", f"wants a number above 0: timeout_scale = 2.0{_instead(found)}")
     return float(found)
 

@@ -163,8 +163,14 @@ def history_in(file: Path) -> History:
 
 def writable(file: Path | None) -> None:
     """One line at once, and not after minutes, where a report cannot be written."""
-    if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+    if file is not None and not may_be_written(file):
         raise click.ClickException(f"--json: {file}: cannot be written: name a file in a directory that is there")
+
+
+def may_be_written(file: Path) -> bool:
+    """Whether there is a file that we may write, or a directory in which we may make it."""
+    there = file if file.exists() else file.absolute().parent
+    return not file.is_dir() and (file.exists() or there.is_dir()) and os.access(there, os.W_OK)
 
 
 @contextmanager

@@ -24,6 +24,9 @@ SANITY = "sanity::test_a_mail_goes_in_and_comes_out_unchanged"
 
 MISTAKES = {
     "an unknown rule": (["run", "--only", "BAD-99"], "--only: no rule or chapter BAD-99"),
+    "no rule at all": (["run", "--only", " , "], "--only: no rule in ' , '"),
+    "no end of patience": (["run", "--timeout-scale", "inf"], "--timeout-scale wants a number above 0, of 1000"),
+    "a picture in no directory": (["run", "--svg", "/nowhere/x.svg"], "--svg: /nowhere/x.svg: cannot be written"),
     "half a pair": (["run", "--smap", "/bin/true"], "--smap and --smapd go together"),
     "no file": (["run", "--smap", "/nowhere", "--smapd", "/bin/true"], "--smap: no file /nowhere"),
     "no program": (["run", "--smap", "/etc/passwd", "--smapd", "/bin/true"], "is not executable: chmod +x it"),
