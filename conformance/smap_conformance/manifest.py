@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
@@ -61,7 +62,12 @@ class Reader:
         found = self.values.get(key)
         if not isinstance(found, str) or not found.strip():
             raise self.complaint(key, f'wants a string: {key} = "…"{_instead(found)}')
-        return found
+        return self._without_nul(key, found)
+
+    def _without_nul(self, key: str, word: str) -> str:
+        if "\0" in word:
+            raise self.complaint(key, f"{word!r}: a NUL is no part of any path or argument: take it out")
+        return word
 
     def words(self, key: str) -> tuple[str, ...]:
         """An argument vector, or an empty one where the key is missing."""
@@ -70,7 +76,7 @@ class Reader:
             raise self.complaint(key, f'wants a list of strings, for no shell reads it: {key} = ["./program"]')
         if key in self.values and (not found or not found[0]):
             raise self.complaint(key, "is empty: name a program")
-        return tuple(found)
+        return tuple(self._without_nul(key, word) for word in found)
 
     def one_of(self, key: str, values: Collection[str]) -> str | None:
         """One of some words; None where the key is missing."""
@@ -98,7 +104,7 @@ def read(path: Path) -> Target:
         raise TargetError(f"{path}: {error.strerror}: name the manifest of the implementation") from None
     except UnicodeDecodeError as error:
         raise TargetError(f"{path}: no UTF-8 at byte {error.start}: a manifest is TOML") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of tomllib: also numbers and brackets without end
         raise TargetError(f"{path}: not TOML: {error}") from None
     top = Reader(str(path), "", values, ("schema", *KEYS, "known"))
     if values.get("schema") != SCHEMA or values["schema"] is True:
@@ -180,7 +186,7 @@ def _netperm(
     if variable is not None and not re.fullmatch(r"[A-Za-z_]\w*", variable):
         raise table.complaint("environment", f'{variable!r} is no name of a variable: environment = "NETPERM_TABLE"')
     given = table.values.get("argument")
-    argument = (given,) if isinstance(given, str) else table.words("argument")
+    argument = (table.text("argument"),) if isinstance(given, str) else table.words("argument")
     if given is not None and "{netperm}" not in " ".join(argument):
         raise table.complaint("argument", 'does not say where the path goes: argument = ["-f", "{netperm}"]')
     in_commands = all("{netperm}" in " ".join(command) for command in (smap, smapd))
@@ -239,21 +245,26 @@ def build(target: Target, scale: float = 1.0) -> None:
         return
     where = f"{target.manifest}: [build] command"
     try:
-        made = subprocess.run(
+        made = subprocess.Popen(
             target.build,
             cwd=target.manifest.absolute().parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
-            timeout=BUILD_S_MAX * scale,
+            process_group=0,
         )
     except OSError as error:
         raise TargetError(f"{where}: {target.build[0]}: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise TargetError(f"{where}: not done after {BUILD_S_MAX * scale:g} s") from None
+    try:
+        text, _ = made.communicate(timeout=BUILD_S_MAX * scale)
+    except BaseException as error:
+        os.killpg(made.pid, signal.SIGKILL)  # with all that it has started
+        made.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TargetError(f"{where}: not done after {BUILD_S_MAX * scale:g} s") from None
+        raise
     if made.returncode != 0:
-        said = made.stdout.decode(errors="backslashreplace").rstrip() or "(it said nothing)"
+        said = text.decode(errors="backslashreplace").rstrip() or "(it said nothing)"
         raise TargetError(f"{where}: exit status {made.returncode}:\n{said}")
 
 

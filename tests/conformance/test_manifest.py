@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from judged import said
-from smap_conformance import manifest, target
+from smap_conformance import manifest, offspring, target
+from smap_conformance.patience import until
 from smap_conformance.target import TargetError
 
 LEAST = """\
@@ -91,6 +92,19 @@ def test_what_is_left_out_has_the_usual_value(tmp_path: Path) -> None:
 KNOWN = '[[known]]\nrule = "BAD-01"\nreason = "r"\nmatch = "m"\n'
 # What is changed in the least manifest (a piece of it, and what stands there instead), and what is said to that.
 MISTAKES = {
+    "a NUL in a path": ('["./smap"]', '["./smap\\u0000"]', r"\[smap\] command: '\./smap\\x00': a NUL is no part"),
+    "a NUL in a build": (
+        "[smapd]",
+        '[build]\ncommand = ["make", "\\u0000"]\n[smapd]',
+        r"\[build\] command: .* a NUL is",
+    ),
+    "a NUL in an argument": (
+        'environment = "TABLE"',
+        'argument = "{netperm}\\u0000"',
+        r"argument: .* a NUL is no part",
+    ),
+    "digits without end": ("schema = 1", f"schema = {'1' * 5000}", r": not TOML: .*4300 digits"),
+    "brackets without end": ("schema = 1", f"schema = {'[' * 5000}", r": not TOML: "),
     "no TOML": ("[smap]", "[smap", r": not TOML: .*line 4"),
     "no schema": ("schema = 1\n", "", r": schema: missing: schema = 1"),
     "another schema": ("schema = 1", "schema = 2", r": schema: schema 2 is not known here: schema = 1"),
@@ -253,3 +267,11 @@ def test_a_target_is_named_in_one_way_only(tmp_path: Path) -> None:
     run = said(tmp_path, "run", "--target", "target.toml", "--smap", "/bin/true", "--smapd", "/bin/true")
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
     assert "--target and --smap/--smapd exclude each other" in run.stderr
+
+
+def test_a_build_without_end_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
+    build = '[build]\ncommand = ["sh", "-c", "sleep 600 & echo $! >pid; wait"]\n'
+    found = manifest.read(written(tmp_path, LEAST + build))
+    with pytest.raises(TargetError, match=r"target.toml: \[build\] command: not done after 1 s"):
+        manifest.build(found, scale=1 / manifest.BUILD_S_MAX)
+    until("what the build started", "its end", lambda: not offspring.alive(int((tmp_path / "pid").read_text())), 20.0)
