@@ -147,6 +147,8 @@ def test_an_entry_survives_its_toml(reason: str, match: str, issue: str) -> None
         (("mode of m1795633071.530027.34.0", "644", "600"), "expected 644; got 600"),
         (("file", "as when it became 755", "m1795633071.5 755 130202 bytes unlocked sha256 31764a2a6f93"),
          "expected as when it became 755; got"),
+        (("what took the name", "'file, inode 128, 19 bytes 8847ecf72ee2'", "'file, inode 31, 225 bytes 394c8b193a2d'"),
+         "expected 'file"),
         (("spool", "$WORK/place5/disk", "130202 other things"), "other things"),
         (("", "", "the case's assertion failed: assert 0"), "the case's assertion failed: assert 0"),
     ],
