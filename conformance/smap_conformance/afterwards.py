@@ -48,15 +48,17 @@ def show(directory: Path, rule: str | None) -> None:
     """Show the results in DIR again, or all about one RULE in them. The exit status is that of the run."""
     run = read(directory)
     console = Console()
+    status = run.conclusion(catalogue.rules()).status
     if rule is None:
         terminal.show(run, console, directory)
-        raise click.exceptions.Exit(run.conclusion(catalogue.rules()).status)
+        raise click.exceptions.Exit(status)
     found = catalogue.rules().get(rule.upper())
     if found is None:
         near = difflib.get_close_matches(rule.upper(), catalogue.rules(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "`smaplab list` shows them all"
         raise _fail(f"no rule {rule}: {hint}")
     terminal.card(run, found, console)
+    raise click.exceptions.Exit(status)
 
 
 @click.command()

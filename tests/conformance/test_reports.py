@@ -115,6 +115,12 @@ def test_the_summary_shows_text_from_outside_as_text() -> None:
             assert line.count("|") == 5, line
 
 
+def test_the_summary_says_where_it_cuts_a_failure_off() -> None:
+    long = CaseResult("x::y", {"A-01": Verdict.FAIL}, "1", "\n".join([*map(str, range(1, 60)), "again: run me"]))
+    lines = summary.text(a_run(long, known=()), RULES).splitlines()
+    assert lines[lines.index("    40") :][1:3] == ["    … 20 more lines", "    again: run me"]
+
+
 FINE = a_case("B-01", of="b::a")
 
 
@@ -220,7 +226,9 @@ def test_show_tells_it_again_with_the_same_status(failed: tuple[Path, Judged]) -
 def test_show_a_rule_tells_all_about_it(failed: tuple[Path, Judged]) -> None:
     directory, judged = failed
     rule = catalogue.rules()["GATHER-05"]
-    card = " ".join(said(directory, "show", "report", "gather-05").stdout.split())
+    shown = said(directory, "show", "report", "gather-05")
+    assert shown.returncode == judged.status
+    card = " ".join(shown.stdout.split())
     (case,) = (one["case"] for one in judged.cases if one["failure"])
     for piece in ("GATHER-05 (MUST): FAIL", rule.sentence, rule.why, f"FAIL {case}", "755, and more was to come"):
         assert " ".join(piece.split()) in card

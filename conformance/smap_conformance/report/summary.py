@@ -45,9 +45,10 @@ def _lines(run: Run, rules: Mapping[str, Rule]) -> Iterator[str]:
 def _folded(case: CaseResult) -> Iterator[str]:
     """A failing case, closed until somebody opens it. No fence of its text can end ours."""
     lines = case.detail.splitlines()
-    again = [line for line in lines[DETAIL_LINES_MAX:] if line.startswith("again: ")]
+    left = lines[DETAIL_LINES_MAX:]
+    rest = [f"… {counted(len(left), 'more line')}", *(line for line in left if line.startswith("again: "))]
     yield f"\n<details><summary>{_plain(case.heaviest.value)}: {_plain(case.case)}</summary>\n"
-    yield from ("    " + line for line in (*lines[:DETAIL_LINES_MAX], *again))
+    yield from ("    " + line for line in (*lines[:DETAIL_LINES_MAX], *(rest if left else ())))
     yield "\n</details>"
 
 
