@@ -16,6 +16,7 @@ from smap_conformance import catalogue, results
 from smap_conformance.catalogue import Rule
 from smap_conformance.failure import shortened
 from smap_conformance.known import Standing
+from smap_conformance.report.visible import visible
 from smap_conformance.verdict import CaseResult, RuleResult, Verdict, counted
 
 COLOURS = {
@@ -59,16 +60,17 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
         way = (*case.verdicts, case.heaviest.value, case.failure.outcome if case.failure else case.line)
         if way in shown or len(shown) >= PANELS_MAX:
             line = f"{case.heaviest.value}: {case.case}: {case.line}"
-            console.print(Text(line, COLOURS[case.heaviest]), soft_wrap=True)
+            console.print(Text(visible(line), COLOURS[case.heaviest]), soft_wrap=True)
         else:
             console.print(panel(case))
         shown.add(way)
     for entry, standing in run.standings():
         if standing is not Standing.NOT_ASKED:
             told = f"{standing.value}: {entry.rule} ({rules[entry.rule].level.value}): {entry.words}"
-            console.print(Text(told, STANDINGS[standing]), soft_wrap=True)
+            console.print(Text(visible(told), STANDINGS[standing]), soft_wrap=True)
     for reason, cases in run.not_measured().items():
-        console.print(Text(f"not measured ({counted(len(cases), 'case')}): {reason}", "yellow"), soft_wrap=True)
+        told = f"not measured ({counted(len(cases), 'case')}): {reason}"
+        console.print(Text(visible(told), "yellow"), soft_wrap=True)
     if unjudged := Counter(rule.chapter for rule in run.unjudged(rules)):
         chapters = ", ".join(f"{chapter} {count}" for chapter, count in unjudged.items())
         console.print(f"not judged yet: {chapters} (`smaplab list --untested` says why)", style="dim", soft_wrap=True)
@@ -83,14 +85,14 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
     style = (
         "bold red" if conclusion.status else "bold yellow" if "as far as measured" in conclusion.line else "bold green"
     )
-    console.print(Text(conclusion.line, style), soft_wrap=True)
+    console.print(Text(visible(conclusion.line), style), soft_wrap=True)
 
 
 def card(run: results.Run, rule: Rule, console: Console) -> None:
     """All that a run says about one rule: the rule, its verdict, each of its cases, its failures in full."""
     judged = next((found for found in run.rules(catalogue.rules()) if found.rule.id == rule.id), None)
     verdict = Text(judged.verdict.value, COLOURS[judged.verdict]) if judged else Text("not judged", "dim")
-    console.print(Text.assemble((f"{run.target}: {rule.id}", "bold"), f" ({rule.level.value}): ", verdict))
+    console.print(Text.assemble((visible(f"{run.target}: {rule.id}"), "bold"), f" ({rule.level.value}): ", verdict))
     for label, text in (("", rule.sentence), ("source: ", rule.source), ("why: ", rule.why)):
         console.print(Text(label + text))
     if judged is None:
@@ -101,13 +103,15 @@ def card(run: results.Run, rule: Rule, console: Console) -> None:
     for entry, standing in run.standings():
         if entry.rule == rule.id:
             told = f"known deviation ({standing.value}): {entry.words}; match: {entry.match!r}"
-            console.print(Text(told, STANDINGS[standing]))
+            console.print(Text(visible(told), STANDINGS[standing]))
     console.print()
     cases = sorted((case for case in run.cases if rule.id in case.verdicts), key=_worst_first)
     for case in cases:
         found = case.verdicts[rule.id]
         line = "" if found is Verdict.PASS else f": {case.line_for(rule.id)}"
-        console.print(Text.assemble((f"{found.value:13}", COLOURS[found]), f" {case.case}{line}"), soft_wrap=True)
+        console.print(
+            Text.assemble((f"{found.value:13}", COLOURS[found]), visible(f" {case.case}{line}")), soft_wrap=True
+        )
     for case in cases:
         if case.verdicts[rule.id] in (*results.BAD, Verdict.KNOWN):
             console.print(panel(case, whole=True))
@@ -119,7 +123,9 @@ def _worst_first(case: CaseResult) -> tuple[int, str]:
 
 def matrix(name: str, rolled: list[RuleResult], width: int) -> Table:
     """A row a rule: one line for what is kept, as many as it takes for what is not."""
-    table = Table(title=f"{name} against the rules", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(f"{visible(name)} against the rules"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("rule", no_wrap=True)
     if wide := width >= 100:
         table.add_column("level", no_wrap=True)
@@ -128,7 +134,7 @@ def matrix(name: str, rolled: list[RuleResult], width: int) -> Table:
     table.add_column("in a line", ratio=1)
     for rule in rolled:
         kept = rule.verdict is Verdict.PASS
-        line = Text(rule.line, "dim" if kept else "", no_wrap=kept, overflow="ellipsis" if kept else "fold")
+        line = Text(visible(rule.line), "dim" if kept else "", no_wrap=kept, overflow="ellipsis" if kept else "fold")
         cells = [rule.rule.id, *([rule.rule.level.value] if wide else [])]
         table.add_row(*cells, Text(rule.verdict.value, COLOURS[rule.verdict]), str(rule.cases), line)
     return table
@@ -144,7 +150,7 @@ def panel(case: CaseResult, *, whole: bool = False) -> Panel:
             continue
         for line in lines if whole else shortened(lines, SECTION_LINES_MAX):
             style = next((style for label, style in LABELS.items() if line.startswith(label)), "")
-            text.append(line + "\n", style)
+            text.append(visible(line) + "\n", style)
         text.append("" if lines and lines[0].startswith("--- ") and len(lines) == 1 else "\n")
     text.rstrip()
     ids = ", ".join(rule for rule, verdict in case.verdicts.items() if verdict is case.heaviest)

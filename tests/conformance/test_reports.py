@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judged import Judged, install, judge, mutant_pair, said
-from smap_conformance import catalogue, report, results
+from rich.console import Console
+from smap_conformance import catalogue, report, results, terminal
 from smap_conformance.catalogue import Level
 from smap_conformance.mutants.table import named
 from smap_conformance.report import badge, junit, summary
@@ -113,6 +115,16 @@ def test_the_summary_shows_text_from_outside_as_text() -> None:
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.count("|") == 5, line
+
+
+def test_a_terminal_is_told_what_a_target_said_and_not_made_to_do_it() -> None:
+    told = io.StringIO()
+    console = Console(file=told, width=200)
+    console.print(terminal.panel(CASES[1]))
+    console.print(terminal.matrix("\x1b[2J", EVERYTHING.rules(RULES), 200))
+    for text in (told.getvalue(), summary.text(EVERYTHING, RULES)):
+        assert "\x1b" not in text
+        assert "\\x1b[31m" in text or "&#92;x1b&#91;31m" in text
 
 
 def test_the_summary_says_where_it_cuts_a_failure_off() -> None:

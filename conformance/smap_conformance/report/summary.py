@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from smap_conformance.catalogue import Rule
 from smap_conformance.known import Standing
+from smap_conformance.report.visible import visible
 from smap_conformance.results import Run
 from smap_conformance.verdict import CaseResult, Verdict, counted
 
@@ -48,7 +49,7 @@ def _folded(case: CaseResult) -> Iterator[str]:
     left = lines[DETAIL_LINES_MAX:]
     rest = [f"… {counted(len(left), 'more line')}", *(line for line in left if line.startswith("again: "))]
     yield f"\n<details><summary>{_plain(case.heaviest.value)}: {_plain(case.case)}</summary>\n"
-    yield from ("    " + line for line in (*lines[:DETAIL_LINES_MAX], *(rest if left else ())))
+    yield from (f"    {visible(line)}" for line in (*lines[:DETAIL_LINES_MAX], *(rest if left else ())))
     yield "\n</details>"
 
 
@@ -73,4 +74,4 @@ def _plain(text: str) -> str:
         ("`", "&#96;"),
     ):
         text = text.replace(character, shown)
-    return " ".join(text.replace("\\", "&#92;").replace("[", "&#91;").split())
+    return visible(" ".join(text.replace("\\", "&#92;").replace("[", "&#91;").split()))
