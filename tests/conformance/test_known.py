@@ -149,6 +149,7 @@ def test_an_entry_survives_its_toml(reason: str, match: str, issue: str) -> None
          "expected as when it became 755; got"),
         (("what took the name", "'file, inode 128, 19 bytes 8847ecf72ee2'", "'file, inode 31, 225 bytes 394c8b193a2d'"),
          "expected 'file"),
+        (("the mailer", "2 runs", "not within 20 s"), "expected 2 runs; got not"),
         (("spool", "$WORK/place5/disk", "130202 other things"), "other things"),
         (("", "", "the case's assertion failed: assert 0"), "the case's assertion failed: assert 0"),
     ],
