@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import recorded
 from hypothesis import given
 from hypothesis import strategies as st
 from judged import judge, mutant_pair, program, said
@@ -146,6 +147,22 @@ def test_a_report_that_cannot_be_written_whole_is_the_harness_s_failure(tmp_path
     assert (judged.status, judged.results) == (3, {})
     assert "the harness failed" in judged.text
     assert "Is a directory" in judged.text
+
+
+@pytest.mark.parametrize(
+    ("mutant", "broken"), [("tried-only-once", {}), ("75-is-delivered", {"BAD-04": "FAIL"})], ids=["kept", "removed"]
+)
+def test_a_scene_that_does_not_come_about_breaks_what_its_recording_shows_and_nothing_else(
+    tmp_path: Path, root: None, mutant: str, broken: dict[str, str]
+) -> None:
+    recorded.needs_strace()
+    smap, smapd = mutant_pair(mutant, tmp_path)
+    scene = "gather_recorded::test_the_way_out_as_recorded[a temporary failure, then a delivery]"
+    judged = judge(tmp_path, "--smap", smap, "--smapd", smapd, "--case", scene, "--timeout-scale", 0.2)
+    rules = ("SCAN-03", "SCAN-05", "BAD-01", "BAD-02", "BAD-04")
+    assert judged.verdicts == {**dict.fromkeys(rules, "not measured"), **broken}
+    if not broken:
+        assert "what was to be recorded did not happen: the mailer: expected 2 runs" in judged.text
 
 
 def test_only_and_case_choose(tmp_path: Path, root: None) -> None:

@@ -12,7 +12,7 @@ from smap_simulator.recorder import strace
 from smap_simulator.recorder.strace import Call
 from smap_simulator.wording import Wording
 
-from smap_conformance.expect import Miss, codes, exactly, expect, miss, missed
+from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, miss, missed, not_measured
 from smap_conformance.judging import rules_of
 from smap_conformance.lab import Lab
 from smap_conformance.observed import breaches
@@ -53,9 +53,18 @@ def test_the_way_in_as_recorded(lab: Lab, request: pytest.FixtureRequest, umask:
 @pytest.mark.rule("SCAN-03", "SCAN-05", "BAD-01", "BAD-02", "BAD-04")
 @pytest.mark.parametrize("scene", rows({name: scene for name, scene in SCENES.items() if scene.script is not None}))
 def test_the_way_out_as_recorded(lab: Lab, request: pytest.FixtureRequest, scene: Scene) -> None:
+    rules = rules_of(request.node)
     with lab.place(trace=Trace()) as place:
-        played(place, scene)
-        judge(place, seen_whole(place), rules_of(request.node))
+        try:
+            played(place, scene)
+        except (
+            Overdue
+        ) as overdue:  # that breaks rules of MAILER or SCAN, and none of these unless the recording says so
+            for smapd in place.smapds:
+                smapd.kill()
+            judge(place, seen_whole(place), rules)
+            not_measured(f"what was to be recorded did not happen: {overdue}")
+        judge(place, seen_whole(place), rules)
 
 
 # New files
