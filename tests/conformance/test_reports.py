@@ -226,6 +226,13 @@ def test_a_real_run_is_as_the_schema_says(failed: tuple[Path, Judged]) -> None:
 
 
 @pytest.mark.usefixtures("root")
+def test_the_page_for_other_projects_names_all_that_a_run_leaves(failed: tuple[Path, Judged]) -> None:
+    page = (Path(__file__).parents[2] / "docs/other-projects.md").read_text(encoding="utf-8")
+    assert [path.name for path in (failed[0] / "report").iterdir() if f"`{path.name}" not in page] == []
+    assert all(f"\n| {status} | " in page for status in (0, 1, 2, 3, 130))
+
+
+@pytest.mark.usefixtures("root")
 def test_show_tells_it_again_with_the_same_status(failed: tuple[Path, Judged]) -> None:
     directory, judged = failed
     shown = said(directory, "show", "report")
@@ -326,4 +333,6 @@ def test_pytest_itself_ends_with_the_same_status(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "report")
     itself = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, capture_output=True, check=False, timeout=300)
     assert itself.returncode == 3
+    wrong = line.replace("--smap-target reference", "--smap-target nowhere.toml")
+    assert subprocess.run(["/bin/sh", "-c", wrong], cwd=tmp_path, capture_output=True, check=False).returncode == 4
     assert (tmp_path / "report/results.json").exists()
