@@ -122,17 +122,23 @@ def umask() -> int:
 
 
 def read_input(reads: str, path: str) -> tuple[int, str]:
-    """Read descriptor 0 as told, into a file; returns (bytes, SHA-256)."""
+    """Read descriptor 0 as told, into a file; returns (bytes, SHA-256). One that cannot be read holds nothing: whoever
+    started us is to blame for that.
+    """
     digest, count = hashlib.sha256(), 0
-    if reads == "closed":
+    if reads == "closed" and is_open(0):
         os.close(0)
+    if not is_open(0):  # or it would be the next file that we open
         os.open("/dev/null", os.O_RDONLY)
     limit = None
     if reads == "half":
         limit = max(0, os.fstat(0).st_size - os.lseek(0, 0, os.SEEK_CUR)) // 2 if is_file(0) else 512
     with open(path + ".new", "wb") as file:
         while reads in ("all", "half") and (limit is None or count < limit):
-            chunk = os.read(0, 65536 if limit is None else min(65536, limit - count))
+            try:
+                chunk = os.read(0, 65536 if limit is None else min(65536, limit - count))
+            except OSError:
+                break
             if not chunk:
                 break
             digest.update(chunk)
@@ -140,6 +146,15 @@ def read_input(reads: str, path: str) -> tuple[int, str]:
             count += len(chunk)
     os.rename(path + ".new", path)
     return count, digest.hexdigest()
+
+
+def is_open(descriptor: int) -> bool:
+    """Whether there is such a descriptor."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def is_file(descriptor: int) -> bool:

@@ -83,6 +83,17 @@ def test_it_reads_as_told(mailer: Mailer, reads: Input, count: int) -> None:
     assert mailer.runs()[0].input == BODY[:count]
 
 
+@pytest.mark.parametrize("stdin", ["<&-", "0>/dev/null", "<&- >&- 2>&-"], ids=["closed", "for writing", "all closed"])
+@pytest.mark.parametrize("reads", ["all", "half", "closed"])
+def test_a_smapd_that_gives_it_nothing_to_read_is_to_blame_for_that(mailer: Mailer, reads: Input, stdin: str) -> None:
+    mailer.script(always(Behaviour("reads", reads=reads)))
+    words = ["/bin/sh", "-c", f'exec "$@" {stdin}', "sh", os.fspath(mailer.path), "-f", "s", "r"]
+    assert subprocess.run(words, check=False, timeout=60).returncode == 0
+    (found,) = mailer.runs(finished=True)
+    assert (found.input_bytes, found.input) == (0, b"")
+    assert (0 in found.descriptors) == ("<&-" not in stdin)
+
+
 def test_it_makes_noise(mailer: Mailer) -> None:
     mailer.script(always(Behaviour("loud", output_bytes=200_000)))
     status, output = run(mailer)
