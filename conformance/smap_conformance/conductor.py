@@ -14,13 +14,12 @@ import pytest
 from smap_conformance import catalogue, machine, manifest, report, results, sandbox, target
 from smap_conformance.command_line import again_line, same_target
 from smap_conformance.expect import Miss, Overdue, writable
-from smap_conformance.judging import Finished, case_of, fault_of_the_target, judge, mode_of, rules_of
+from smap_conformance.judging import SUITE, Finished, case_of, fault_of_the_target, judge, mode_of, rules_of
 from smap_conformance.lab import Lab, Settings
 from smap_conformance.sanity import deliver_one
 from smap_conformance.users import user_for_targets
 from smap_conformance.verdict import CaseResult, Verdict
 
-SUITE = Path(__file__).with_name("suite")
 RESULT, FIRST_SANITY, LAST_SANITY = "smap_result", "smap_first_sanity", "smap_last_sanity"
 MEANS = "smap_means"
 MODES = ("nowait", "wait")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from smap_conformance.expect import Misdeclared, Miss, writable
 from smap_conformance.failure import Failure
 from smap_conformance.known import Known, verdicts_with
 from smap_conformance.verdict import CaseResult, Verdict, of_miss, of_pass
+
+SUITE = Path(__file__).with_name("suite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,18 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def fault_of_the_target(error: BaseException | None) -> AssertionError | None:
-    """The first assertion, if there is nothing but assertions: everything else is the harness's own fault."""
+    """The first miss or assertion of the case, if there is nothing else: everything else is the harness's own fault,
+    its own assertions included, which are told to be bugs.
+    """
     found = list(leaves(error)) if error is not None else []
-    assertions = [one for one in found if isinstance(one, AssertionError)]
+    assertions = [one for one in found if isinstance(one, AssertionError) and (isinstance(one, Miss) or of_a_case(one))]
     return assertions[0] if found and len(assertions) == len(found) else None
+
+
+def of_a_case(error: AssertionError) -> bool:
+    """Whether it was raised in the suite's own folder, and not by what a case makes use of."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not frames or SUITE in Path(frames[-1].f_code.co_filename).parents
 
 
 def blamed_rules(error: BaseException | None, ids: Sequence[str]) -> list[str]:

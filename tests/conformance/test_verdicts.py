@@ -12,7 +12,7 @@ from smap_conformance import results
 from smap_conformance.catalogue import Level, Rule
 from smap_conformance.expect import Miss, Overdue, codes, exactly, expect, missed, one_of, shown, such_that
 from smap_conformance.failure import Failure
-from smap_conformance.judging import Finished, blamed_rules, judge
+from smap_conformance.judging import SUITE, Finished, blamed_rules, judge
 from smap_conformance.known import Known
 from smap_conformance.verdict import CaseResult, Verdict, conclude, roll_up
 
@@ -64,6 +64,21 @@ def test_a_miss_that_names_its_rule_leaves_the_others_unmeasured() -> None:
 def test_whatever_is_no_assertion_of_the_case_is_the_harness_s_fault(raised: Exception, phase: str) -> None:
     found = verdicts("A-01", "A-03", outcome="failed", raised=raised, phase=phase)
     assert set(found.values()) == {Verdict.HARNESS_ERROR}
+
+
+def raised_in(file: Path) -> AssertionError:
+    """What `assert 0` in that file raises."""
+    with pytest.raises(AssertionError) as found:
+        exec(compile("assert 0", file, "exec"))
+    return found.value
+
+
+def test_an_assertion_is_the_target_s_fault_where_the_case_makes_it_and_ours_elsewhere() -> None:
+    for file, verdict in (
+        (SUITE / "test_bad.py", Verdict.FAIL),
+        (SUITE.parent / "recording.py", Verdict.HARNESS_ERROR),
+    ):
+        assert verdicts("A-01", outcome="failed", raised=raised_in(file)) == {"A-01": verdict}
 
 
 def test_several_misses_at_once_are_the_target_s() -> None:

@@ -35,7 +35,7 @@ Waiting    `place.wait("what", "acceptable", condition)`; bounds are scaled by -
 `expect(what, actual, acceptable)` with `codes(250, "5xx")`, `exactly(x)`, `one_of(x, y)`, `such_that("words", test)`;
 `miss(what, acceptable, actual)` for a condition worked out by hand. `rule=` narrows the blame in a case of several
 rules.
-A Miss (or any AssertionError) is the target's failure; any other exception is the harness's.
+A Miss (or an assertion in this folder) is the target's failure; any other exception is the harness's.
 `place.exhibits["name"] = text` adds to the scene that a failure leaves; `missed([Miss(…), …])` blames several rules.
 `not_measured("why")` ends a case that this machine cannot decide; it is counted, never silent.
 `note("CFG-09", "ignored")` (a fixture) records what a target does where an INFO rule leaves it open.
