@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smtpdfix import AuthController, Config
+
+STARTS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class InsideMta:
         """Host and port."""
         return "127.0.0.1", int(self._controller.port)
 
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._controller.stop()
+
     async def _take(self, server: Any, session: Any, envelope: Any) -> str:
         # `messages` are parsed and written again; original_content is what came over the wire
         taken = Delivered(envelope.mail_from or "", tuple(envelope.rcpt_tos), bytes(envelope.original_content))
@@ -54,18 +61,34 @@ class InsideMta:
             return list(self.delivered)
 
 
-@contextlib.contextmanager
-def inside_mta() -> Iterator[InsideMta]:
-    """A running inside MTA on a free loopback port."""
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def _started(starts: int = STARTS_MAX) -> InsideMta:
+    """On a port that nobody has taken between the look and the start, as another worker may."""
     before = os.environ.copy()
-    controller = AuthController(hostname="127.0.0.1", port=port, config=Config())
+    controller = AuthController(hostname="127.0.0.1", port=free_port(), config=Config())
     for name in set(os.environ) - set(before):
         del os.environ[name]
     mta = InsideMta(controller)
-    controller.start()
+    try:
+        controller.start()
+    except OSError as error:
+        controller.loop.close()
+        if error.errno == errno.EADDRINUSE and starts > 1:
+            return _started(starts - 1)
+        raise
+    return mta
+
+
+@contextlib.contextmanager
+def inside_mta() -> Iterator[InsideMta]:
+    """A running inside MTA on a free loopback port."""
+    mta = _started()
     try:
         yield mta
     finally:
-        controller.stop()
+        mta.stop()

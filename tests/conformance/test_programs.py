@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 
-from smap_conformance import offspring
+import pytest
+from smap_conformance import inside, offspring
 from smap_conformance.patience import Patience
 from smap_conformance.programs import Smapd
 
@@ -39,3 +41,18 @@ def test_a_copy_that_is_forked_while_smapd_is_killed_is_killed_too() -> None:
                 process.kill()
                 process.wait()
         smapd.close()
+
+
+def test_the_inside_mta_finds_another_port_where_somebody_has_taken_the_free_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free_port = inside.free_port
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        taken = somebody.getsockname()[1]
+        first = iter([taken])
+        monkeypatch.setattr(inside, "free_port", lambda: next(first, None) or free_port())
+        with inside.inside_mta() as mta:
+            assert mta.address[1] != taken
+        monkeypatch.setattr(inside, "free_port", lambda: taken)
+        with pytest.raises(OSError, match="ddress already in use"), inside.inside_mta():
+            pass
