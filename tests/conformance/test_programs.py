@@ -46,6 +46,7 @@ def test_a_copy_that_is_forked_while_smapd_is_killed_is_killed_too() -> None:
 def test_the_inside_mta_finds_another_port_where_somebody_has_taken_the_free_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SMTPD_READY_TIMEOUT", "0.5")  # so long it looks for the reason why it does not start
     free_port = inside.free_port
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         taken = somebody.getsockname()[1]
