@@ -203,13 +203,16 @@ def draw(console: Console, svg: Path, choices: Choices) -> None:
 @click.option("--untested", is_flag=True, help="Only rules without a case, with the reason.")
 def list_rules(untested: bool) -> None:
     """List the rules."""
+    chosen = [rule for rule in catalogue.rules().values() if not untested or rule.untested]
+    if not chosen:
+        click.echo("every rule has a case")
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("rule", no_wrap=True)
     table.add_column("level", no_wrap=True)
     table.add_column("why not" if untested else "sentence", overflow="fold")
-    for rule in catalogue.rules().values():
-        if not untested or rule.untested:
-            table.add_row(rule.id, rule.level.value, Text(rule.untested if untested else rule.sentence))
+    for rule in chosen:
+        table.add_row(rule.id, rule.level.value, Text(rule.untested if untested else rule.sentence))
     Console().print(table)
 
 

@@ -71,9 +71,11 @@ def show(run: results.Run, console: Console, report: Path | None) -> None:
     for reason, cases in run.not_measured().items():
         told = f"not measured ({counted(len(cases), 'case')}): {reason}"
         console.print(Text(visible(told), "yellow"), soft_wrap=True)
-    if unjudged := Counter(rule.chapter for rule in run.unjudged(rules)):
-        chapters = ", ".join(f"{chapter} {count}" for chapter, count in unjudged.items())
-        console.print(f"not judged yet: {chapters} (`smaplab list --untested` says why)", style="dim", soft_wrap=True)
+    if unjudged := run.unjudged(rules):
+        chapters = ", ".join(f"{name} {count}" for name, count in Counter(rule.chapter for rule in unjudged).items())
+        untested = any(rule.untested for rule in unjudged)
+        why = "`smaplab list --untested` says why" if untested else "no case of theirs could be chosen for this target"
+        console.print(f"not judged: {chapters} ({why})", style="dim", soft_wrap=True)
     if report is not None:
         console.print(Text(f"report: {report}/report.html"), soft_wrap=True)
     if tally := run.tally():

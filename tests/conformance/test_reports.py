@@ -127,6 +127,12 @@ def test_a_terminal_is_told_what_a_target_said_and_not_made_to_do_it() -> None:
         assert "\\x1b[31m" in text or "&#92;x1b&#91;31m" in text
 
 
+def test_a_rule_that_no_case_was_run_for_is_told_with_the_reason() -> None:
+    told = io.StringIO()
+    terminal.show(Run("x", (), asked=("BAD-01",)), Console(file=told, width=200), None)
+    assert "not judged: BAD 1 (no case of theirs could be chosen for this target)" in told.getvalue()
+
+
 def test_the_summary_says_where_it_cuts_a_failure_off() -> None:
     long = CaseResult("x::y", {"A-01": Verdict.FAIL}, "1", "\n".join([*map(str, range(1, 60)), "again: run me"]))
     lines = summary.text(a_run(long, known=()), RULES).splitlines()

@@ -15,7 +15,7 @@ import recorded
 from hypothesis import given
 from hypothesis import strategies as st
 from judged import judge, mutant_pair, program, said
-from smap_conformance import netperm
+from smap_conformance import catalogue, netperm
 from smap_conformance.command_line import Choices, pytest_line
 from smap_conformance.mutants.table import named
 from smap_conformance.patience import until
@@ -62,6 +62,11 @@ def test_a_reader_that_has_gone_changes_no_exit_status(words: list[str], status:
     finally:
         os.close(writing)
     assert run.returncode == status
+
+
+def test_where_every_rule_has_a_case_no_table_of_none_is_shown(tmp_path: Path) -> None:
+    untested = [rule for rule in catalogue.rules().values() if rule.untested]
+    assert (said(tmp_path, "list", "--untested").stdout == "every rule has a case\n") == (not untested)
 
 
 def test_what_cannot_be_printed_is_no_broken_rule() -> None:
