@@ -1,7 +1,7 @@
 """What an operation does to a disk, in the smallest pieces that can become durable one without the other.
 
     write      DATA and SIZE for each block that it touches (SIZE only where the file grows)
-    truncate   SIZE
+    truncate   SIZE, and before it DATA, zeros in what is cut off the last block
     chmod      ATTR (mode)          chown    ATTR (owner)
     create     ADD                  mkdir    ADD               link     ADD
     unlink     DEL                  rename   ADD of the new name, DEL of the old one
@@ -69,9 +69,8 @@ def effects_of(index: int, event: Event, sizes: dict[int, int], unit_bytes: int)
     match event:
         case Write():
             return list(_written(index, event, sizes, unit_bytes))
-        case Truncate(inode=inode, size_bytes=size):
-            sizes[inode] = size
-            return [Effect(index, Kind.SIZE, ("size", inode, 0), inode, number=size)]
+        case Truncate():
+            return list(_truncated(index, event, sizes, unit_bytes))
         case Chmod(inode=inode, mode=mode):
             return [Effect(index, Kind.ATTR, ("mode", inode, 0), inode, number=mode)]
         case Chown(inode=inode, uid=uid, gid=gid):
@@ -109,6 +108,16 @@ def _written(index: int, event: Write, sizes: dict[int, int], unit_bytes: int) -
             yield Effect(index, Kind.SIZE, ("size", inode, 0), inode, block, stop, by_write=True)
         start = stop
     sizes[inode] = size
+
+
+def _truncated(index: int, event: Truncate, sizes: dict[int, int], unit_bytes: int) -> Iterator[Effect]:
+    inode, size = event.inode, event.size_bytes
+    block, start = divmod(size, unit_bytes)
+    end = min(sizes.get(inode, 0), (block + 1) * unit_bytes)
+    if start and end > size:
+        yield Effect(index, Kind.DATA, ("data", inode, block), inode, block, size, bytes(end - size))
+    sizes[inode] = size
+    yield Effect(index, Kind.SIZE, ("size", inode, 0), inode, number=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,10 @@ class Platter:
         """The durable size; 0 where there is no such inode."""
         found = self._touched.get(inode) or self._nodes.get(inode)
         return found.size_bytes if found else 0
+
+    def is_directory(self, inode: int) -> bool:
+        """Whether an inode, with a name or not yet, is a directory."""
+        return inode in self._names
 
     def named(self, directory: int, name: str) -> int:
         """What a name names; 0 for nothing."""

@@ -41,6 +41,7 @@ class Reach(StrEnum):
     OWN = "own"
     LOG = "the whole log"
     LOG_TO_OWN = "the log up to its own last change"
+    LOG_BY_DIRECTORY = "of a directory, the whole log; of a file, the log up to its own last change"
 
 
 class Drags(StrEnum):
@@ -62,6 +63,7 @@ class Unwritten(StrEnum):
     """What may stand below the size where no byte was ever durable."""
 
     NEVER = "cannot be"
+    ZEROS = "zeros"
     ZEROS_GARBAGE = "zeros or garbage"
 
 
@@ -70,6 +72,7 @@ class Failure(StrEnum):
 
     ANYTHING = "anything"
     ZEROS = "zeros in their place"
+    GARBAGE = "zeros or garbage in their place"
     SHORT = "the size held back"
 
 
@@ -123,12 +126,17 @@ _LOG = Rule(
     _rows("T4d T5s T8 T10"),
 )
 _UNORDERED = Rule(Order.NOTHING, "Effects become durable in any order.", _rows("T5s T8"))
-_NO_GARBAGE = Rule(Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13"))
+_NO_GARBAGE = Rule(
+    Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13 Z")
+)
 _HOLES = Rule(
     Unwritten.ZEROS_GARBAGE, "Below a size that ran ahead stand zeros, or what the blocks held for somebody else.", ()
 )
 _COMMIT = Rule(
-    Reach.LOG, "Any fsync commits the whole log, and flushes the bytes of its own file only.", _rows("T2 T4 T4d T5f T8")
+    Reach.LOG_BY_DIRECTORY,
+    "An fsync of a directory commits the whole log; one of a file, the log up to the last change of that file, and so "
+    "nothing where it has not changed. It flushes the bytes of its own file only.",
+    _rows("T2 T4 T4d T5f T8 U Ud"),
 )
 _OWN = Rule(
     Reach.OWN,
@@ -138,11 +146,16 @@ _OWN = Rule(
 _ALONG = Rule(Drags.NEEDED, "What stands before in the log is durable too.", _rows("T5b T5s T5f"))
 _ALONE = Rule(Drags.NOTHING, "What an fsync covers becomes durable by itself.", _rows("T5b T5s"))
 _NAMED = Rule(Names.NEW, "An fsync of a file makes the names that it got durable.", _rows("T2 T5f"))
-_LEAVES_MODE = Rule(False, "fdatasync covers bytes and size, and leaves attributes behind.", _rows("Df"))
-_TAKES_MODE = Rule(True, "fdatasync covers attributes as well.", _rows("Df"))
+_LEAVES_MODE = Rule(False, "fdatasync covers bytes, size and birth, and leaves the mode and later names behind.", _rows("Df L"))
+_TAKES_MODE = Rule(True, "fdatasync covers what fsync does.", _rows("Df L"))
 _ATOMIC = Rule(True, "A rename is done or not done, unless an fsync forces a half of it.", _rows("T5 T5b T5s T5f T5bs"))
 _HALVES = Rule(False, "The two names of a rename become durable by themselves: both, or neither.", _rows("T5b T5s T5f"))
 _ZEROS = Rule(Failure.ZEROS, "After a failed fsync zeros stand where the bytes were.", _rows("F"))
+_GARBAGE = Rule(
+    Failure.GARBAGE,
+    "After a failed fsync zeros stand where the bytes were, or what the blocks held for somebody else.",
+    _rows("F"),
+)
 
 PROCESS_CRASH = Model(
     "process-crash",
@@ -180,23 +193,23 @@ STRICT_POSIX = Model(
 
 EXT4_ORDERED = Model(
     "ext4-ordered",
-    "ext4 as mounted by default, and ext3",
+    "ext4 as mounted by default, and ext3 where it is mounted as ext4",
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(
-        Size.AFTER_DATA,
-        "Blocks get their place when they are written back (delayed allocation): the size follows the bytes, "
-        "often long after the mark.",
-        _rows("T8 T10 T11 T13"),
+        Size.AHEAD,
+        "Blocks get their place when they are written back (delayed allocation), often long after the mark; the size "
+        "goes into the log then, which may be durable before the bytes are.",
+        _rows("T8 T10 T11 T13 Z"),
     ),
-    unwritten=_NO_GARBAGE,
+    unwritten=Rule(Unwritten.ZEROS, "Blocks that were given a place and not written yet read as zeros.", _rows("Z")),
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
     fdatasync_attributes=_LEAVES_MODE,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_WRITEBACK = Model(
@@ -205,19 +218,19 @@ EXT4_WRITEBACK = Model(
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
-    size=Rule(Size.AHEAD, "As ordered, and the size need not wait for the bytes.", _rows("T8 T10 T11 T13")),
+    size=Rule(Size.AHEAD, "As ordered.", _rows("T8 T10 T11 T13 Z")),
     unwritten=_HOLES,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
     fdatasync_attributes=_LEAVES_MODE,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_NODELALLOC = Model(
     "ext4-nodelalloc",
-    "ext4 with nodelalloc",
+    "ext4 with nodelalloc, and ext3",
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
@@ -230,7 +243,7 @@ EXT4_NODELALLOC = Model(
     names=_NAMED,
     fdatasync_attributes=_LEAVES_MODE,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_JOURNAL = Model(

@@ -22,6 +22,7 @@ SYNCS = ("fsync", "fdatasync")
 LOSES = {
     Failure.ANYTHING: (Kind.DATA, Kind.SIZE, Kind.ATTR),
     Failure.ZEROS: (Kind.DATA,),
+    Failure.GARBAGE: (Kind.DATA,),
     Failure.SHORT: (Kind.DATA, Kind.SIZE),
 }
 
@@ -121,14 +122,17 @@ class Tracker:
         model, open_ = self._model, self._open
         own = [at for at, effect in enumerate(open_) if _is_own(effect, inode, open_, model.names.answer)]
         if data_only and not model.fdatasync_attributes.answer:
-            return [at for at in own if open_[at].kind != Kind.ATTR]
+            return [at for at in own if _is_of_data(open_[at])]
         if model.fsync.answer == Reach.OWN:
             return own
         logged = [at for at, effect in enumerate(open_) if _is_logged(effect, model)]
-        if model.fsync.answer == Reach.LOG_TO_OWN:
+        if model.fsync.answer != Reach.LOG and not self._commits_all(inode):
             last = max((at for at in logged if _changes(open_[at], inode)), default=-1)
             logged = [at for at in logged if at <= last]
         return sorted({*own, *logged})
+
+    def _commits_all(self, inode: int) -> bool:
+        return self._model.fsync.answer == Reach.LOG_BY_DIRECTORY and self._floor.is_directory(inode)
 
     def _dragged(self, wanted: list[int]) -> list[Effect]:
         """The wanted effects, and what the model has them take along."""
@@ -168,6 +172,11 @@ def _is_own(effect: Effect, inode: int, open_: list[Effect], names: Names) -> bo
             return True
         return names == Names.NEW and effect.kind == Kind.ADD and _leads_to(effect, inode, open_)
     return effect.inode == inode
+
+
+def _is_of_data(effect: Effect) -> bool:
+    """Whether it is about bytes, size, or the birth of a file."""
+    return effect.kind in (Kind.DATA, Kind.SIZE) or effect.node is not None
 
 
 def _leads_to(effect: Effect, inode: int, open_: list[Effect]) -> bool:
@@ -235,7 +244,7 @@ def _tied(model: Model, effects: tuple[Effect, ...], lost: frozenset[int]) -> tu
         if effect.kind != Kind.DATA or (at in lost and model.failure.answer != Failure.SHORT):
             continue
         after = effects[at + 1] if at + 1 < len(effects) else None
-        if after and after.kind == Kind.SIZE and (after.event, after.block) == (effect.event, effect.block):
+        if after and after.by_write and (after.event, after.block) == (effect.event, effect.block):
             tied.add(at)
             joined.add(at + 1)
         elif everything:
