@@ -139,7 +139,10 @@ _ALONG = Rule(Drags.NEEDED, "What stands before in the log is durable too.", _ro
 _ALONE = Rule(Drags.NOTHING, "What an fsync covers becomes durable by itself.", _rows("T5b T5s"))
 _NAMED = Rule(Names.NEW, "An fsync of a file makes the names that it got durable.", _rows("T2 T5f"))
 _LEAVES_MODE = Rule(False, "fdatasync covers bytes and size, and leaves attributes behind.", _rows("Df"))
-_TAKES_MODE = Rule(True, "fdatasync covers attributes as well.", _rows("Df"))
+_LEAVES_NAME = Rule(
+    False, "fdatasync covers bytes and size, and leaves behind attributes, and names that came later.", _rows("Df T5fd")
+)
+_TAKES_MODE = Rule(True, "fdatasync covers attributes and names as well.", _rows("Df T5fd"))
 _ATOMIC = Rule(True, "A rename is done or not done, unless an fsync forces a half of it.", _rows("T5 T5b T5s T5f T5bs"))
 _HALVES = Rule(False, "The two names of a rename become durable by themselves: both, or neither.", _rows("T5b T5s T5f"))
 _ZEROS = Rule(Failure.ZEROS, "After a failed fsync zeros stand where the bytes were.", _rows("F"))
@@ -194,7 +197,7 @@ EXT4_ORDERED = Model(
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )
@@ -210,7 +213,7 @@ EXT4_WRITEBACK = Model(
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )
@@ -228,7 +231,7 @@ EXT4_NODELALLOC = Model(
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )
@@ -244,7 +247,7 @@ EXT4_JOURNAL = Model(
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )

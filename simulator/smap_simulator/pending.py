@@ -121,7 +121,12 @@ class Tracker:
         model, open_ = self._model, self._open
         own = [at for at, effect in enumerate(open_) if _is_own(effect, inode, open_, model.names.answer)]
         if data_only and not model.fdatasync_attributes.answer:
-            return [at for at in own if open_[at].kind != Kind.ATTR]
+            own = [at for at in own if open_[at].kind != Kind.ATTR]
+            if model.order.answer == Order.NOTHING:
+                return own
+            # The log is committed for what the bytes are found by, birth and size; a name that came later is not.
+            found_by = [at for at in own if open_[at].node is not None or open_[at].kind == Kind.SIZE]
+            return [at for at in own if not open_[at].directory or at <= max(found_by, default=-1)]
         if model.fsync.answer == Reach.OWN:
             return own
         logged = [at for at, effect in enumerate(open_) if _is_logged(effect, model)]

@@ -36,6 +36,7 @@ SEPARATIONS = [
     ("T5b", "both", "ext2 btrfs", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal xfs"),
     ("T5s", "LOST", "ext2 strict-posix", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal xfs btrfs"),
     ("T5f", "both", "ext2 btrfs", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal xfs"),
+    ("T5fd", "spool", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal", "xfs btrfs"),
     ("T8", "755 EMPTY", "ext4-ordered ext4-writeback xfs ext2", "ext4-nodelalloc ext4-journal"),
     ("T8", "none", "btrfs", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal xfs"),
     ("T10", "644 EMPTY", "ext4-ordered ext4-writeback xfs ext2", "ext4-nodelalloc ext4-journal"),

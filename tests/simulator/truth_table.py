@@ -107,6 +107,7 @@ ROWS = (
     Row("T5b", f"{_MOVED}; fsync bad", ("bad", "bad", "bad", "bad", "both", "bad", "both"), _OLD, "place"),
     Row("T5s", f"{_MOVED}; fsync spool", ("bad", "bad", "bad", "bad", "LOST", "bad", "bad"), _OLD, "place"),
     Row("T5f", f"{_MOVED}; fsync bad/m", ("bad", "bad", "bad", "bad", "both", "bad", "both"), _OLD, "place"),
+    Row("T5fd", f"{_MOVED}; fdatasync bad/m", (*("spool",) * 4, "both", "bad", "bad"), _OLD, "place"),
     Row("T5bs", f"{_MOVED}; fsync bad; fsync spool", _same("bad"), _OLD, "place"),
     Row("T6", "unlink m", _same("back"), _OLD, "back"),
     Row("T6d", "unlink m; fsync spool", _same("gone"), _OLD, "back"),
