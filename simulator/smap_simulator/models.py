@@ -1,8 +1,8 @@
 """The persistence models: what a power cut may leave, as a table of rules that one engine (`pending`) reads.
 
-A model answers nine questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows of
-the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another cannot;
-so where the rows leave a question open, the answer is the one that leaves more states.
+A model answers a dozen questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows
+of the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another
+cannot; so where the rows leave a question open, the answer is the one that leaves more states.
 
 In every model a commit may come by itself at any time (row T13 saw one within 8 seconds on ext4; the others wait 30).
 """
@@ -92,6 +92,7 @@ class Model:
     unit_bytes: Rule[int]
     order: Rule[Order]
     size: Rule[Size]
+    tail_ahead: Rule[bool]
     unwritten: Rule[Unwritten]
     fsync: Rule[Reach]
     drags: Rule[Drags]
@@ -123,6 +124,14 @@ _LOG = Rule(
     _rows("T4d T5s T8 T10"),
 )
 _UNORDERED = Rule(Order.NOTHING, "Effects become durable in any order.", _rows("T5s T8"))
+_TAIL_AHEAD = Rule(
+    True, "The size may go ahead of what is appended to a block that has its place: zeros stand there.", _rows("T14")
+)
+_TAIL_WITH = Rule(False, "What is appended to a block is no exception to that.", _rows("T14"))
+_TAIL_CAUTIOUS = Rule(
+    True, "Bytes appended to a block can be there before their size; the other way round was not seen.", _rows("T14")
+)
+_TAIL_SAME = Rule(False, "What is appended to a block is no exception to that.", ())
 _NO_GARBAGE = Rule(Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13"))
 _HOLES = Rule(
     Unwritten.ZEROS_GARBAGE, "Below a size that ran ahead stand zeros, or what the blocks held for somebody else.", ()
@@ -156,6 +165,7 @@ PROCESS_CRASH = Model(
     unit_bytes=Rule(1 << 30, "A completed write is one piece; a SIGKILL tears the one in flight at any byte.", ()),
     order=Rule(Order.EVERYTHING, "The page cache knows one order, that of the calls.", ()),
     size=Rule(Size.IN_LOG, "Size and bytes are one in the page cache.", ()),
+    tail_ahead=_TAIL_SAME,
     unwritten=Rule(Unwritten.NEVER, "Nobody reads what was not written.", ()),
     fsync=Rule(Reach.LOG, "An fsync adds nothing.", ()),
     drags=Rule(Drags.NEEDED, "An fsync adds nothing.", ()),
@@ -172,6 +182,7 @@ STRICT_POSIX = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T11")),
+    tail_ahead=_TAIL_SAME,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,
@@ -193,6 +204,7 @@ EXT4_ORDERED = Model(
         "often long after the mark.",
         _rows("T8 T10 T11 T13"),
     ),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
@@ -209,6 +221,7 @@ EXT4_WRITEBACK = Model(
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(Size.AHEAD, "As ordered, and the size need not wait for the bytes.", _rows("T8 T10 T11 T13")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_COMMIT,
     drags=_ALONG,
@@ -227,6 +240,7 @@ EXT4_NODELALLOC = Model(
     size=Rule(
         Size.IN_LOG, "Blocks get their place at the write: a commit writes the bytes first.", _rows("T8 T10 T11 T13")
     ),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
@@ -243,6 +257,7 @@ EXT4_JOURNAL = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.EVERYTHING, "Bytes go through the log as well.", _rows("T8 T10 T11")),
     size=Rule(Size.IN_LOG, "A size stands in the log with its bytes.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
@@ -259,6 +274,7 @@ XFS = Model(
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_CAUTIOUS,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.LOG_TO_OWN,
@@ -279,6 +295,7 @@ BTRFS = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.LOG, "A transaction holds all changes before it, and is durable as one.", _rows("T5 T8 T10")),
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.OWN,
@@ -299,6 +316,7 @@ EXT2 = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,

@@ -44,6 +44,8 @@ SEPARATIONS = [
     ("T11", "644 EMPTY", "ext4-ordered ext4-writeback xfs btrfs ext2", "ext4-nodelalloc ext4-journal"),
     ("T2", "none", "strict-posix", "ext4-ordered ext4-writeback ext4-nodelalloc ext4-journal xfs btrfs ext2"),
     ("T8", "755 zeros", "ext4-writeback strict-posix ext2", "ext4-ordered xfs btrfs ext4-nodelalloc ext4-journal"),
+    ("T14", "zeros", "ext4-ordered ext4-writeback ext4-nodelalloc ext2", "ext4-journal btrfs"),
+    ("T14", "short", "ext4-ordered xfs btrfs", "ext4-nodelalloc ext4-journal"),
     ("F", "644 zeros", "ext4-ordered btrfs", "xfs"),
     ("F", "644 EMPTY", "xfs", "ext4-ordered btrfs"),
 ]

@@ -83,7 +83,14 @@ def _back(image: Image, _whole: Image) -> str:
     return "back" if "m" in image.directory("spool") else "gone"
 
 
-ASKS = {"file": _file, "place": _place, "back": _back}
+def _tail(image: Image, whole: Image) -> str:
+    data, all_of_it = image.directory("spool")["m"].data, whole.directory("spool")["m"].data
+    if len(data) == len(all_of_it) and data != all_of_it:
+        return "zeros" if not data[100:].strip(b"\0") else "OTHER"
+    return "OK" if data == all_of_it else "short"
+
+
+ASKS = {"file": _file, "place": _place, "back": _back, "tail": _tail}
 
 
 def _same(cell: str) -> tuple[str, ...]:
@@ -130,6 +137,13 @@ ROWS = (
         "T13",  # 8 seconds of nothing: a commit may have come by itself
         f"{_WROTE}; chmod m",
         ("755 EMPTY", "755 OK", NOT_MEASURED, "755 EMPTY", "none", "none", "none"),
+    ),
+    Row(
+        "T14",  # both writes fall into one block
+        f"write m 100; {_OTHER}",
+        ("zeros", "zeros", "OK", "zeros", "zeros", "short", "short"),
+        "creat m; write m 100; fsync m",
+        "tail",
     ),
     Row(
         "F",  # the disk failed one write; the second fsync says 0, and reading shows the bytes
