@@ -342,8 +342,7 @@ def load(path: Path) -> History:
 def _event(line: str, place: str) -> Event:
     try:
         plain = _loaded(line)
-        kind = KINDS[plain.pop("event")]
-        event: Event = _typed(kind, plain)
+        event: Event = _typed(KINDS[plain.pop("event")], plain)
     except KeyError as error:
         raise HistoryError(f"{place}: no event {error}; the events are {' '.join(KINDS)}") from None
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -354,8 +353,8 @@ def _event(line: str, place: str) -> Event:
 def _loaded(line: str) -> Any:
     """The JSON of one line. ValueError for half a character, which JSON can write, and nothing can show."""
     value = json.loads(line)
-    escaped = re.search(r"\\u[dD][89a-fA-F]", line) is not None
-    if escaped and (half := re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False))):
+    text = json.dumps(value, ensure_ascii=False) if re.search(r"\\u[dD][89a-fA-F]", line) else ""
+    if half := re.search("[\ud800-\udfff]", text):
         raise ValueError(f"half a character, {half[0]!r}, is no text")
     return value
 
@@ -397,9 +396,7 @@ def _typed(kind: type[Any], plain: dict[str, Any]) -> Any:
 
 
 def _meant(value: Any, meant: str) -> Any:
-    if meant == "bytes":
-        return value.encode("latin-1")
-    return tuple(value) if isinstance(value, list) else value
+    return value.encode("latin-1") if meant == "bytes" else tuple(value) if meant.startswith("tuple") else value
 
 
 def _own(event: Event) -> Iterable[tuple[str, Any]]:
