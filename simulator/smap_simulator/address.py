@@ -104,7 +104,7 @@ class Address:
         """The scenario with the fault and the room of this run."""
         plain = SCENARIOS[self.scenario]
         faults = (self.fault,) if self.fault is not None else ()
-        return replace(plain, faults=faults, room_bytes=self.room_bytes, room_inodes=self.room_inodes)
+        return replace(plain, faults=(*plain.faults, *faults), room_bytes=self.room_bytes, room_inodes=self.room_inodes)
 
     def choice(self) -> Choice:
         """What decides in this run."""

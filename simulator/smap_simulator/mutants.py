@@ -303,6 +303,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "a file that cannot be removed is delivered at every scan",
         where="one-message+fault=copy.unlink.EIO.1.ever",
     ),
+    Mutant(
+        "owed-and-forgotten", "smapd",
+        "            self._error(name, error)\n            return\n        self._owed.discard(name)\n",
+        "            self._error(name, error)\n        self._owed.discard(name)\n", "DUPLICATE",
+        "smapd tries to remove what a copy could not, fails as well, and has it delivered again",
+        where="delivered-and-not-removed-at-once+fault=smapd.unlink.EIO.1",
+    ),
 )  # fmt: skip
 
 

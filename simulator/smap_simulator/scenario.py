@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -210,6 +211,7 @@ _TABLE = (
         "a line without an end",
         (Client("an endless line", (Send(b"HELO " + b"x" * 9000), Send(b"x\r\n" + client.SESSION), Read(99))),),
     ),
+    Scenario("delivered, and not removed at once", (client.PIPELINED,), faults=(Fault("copy", "unlink", errno.EIO),)),
     Scenario("odd files in the spool directory", (client.PIPELINED,), start=_image(_ODD, {})),
 )
 NAMED = {scenario.name: scenario for scenario in _TABLE}

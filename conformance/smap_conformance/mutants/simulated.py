@@ -136,6 +136,10 @@ _RULES: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
         {"FAULT-05": "deliveries of a message that cannot be removed"},
         ("fault_disk::test_what_was_delivered_cannot_be_removed[not ours to write]",),
     ),
+    "owed-and-forgotten": (
+        {"FAULT-05": "deliveries of a message that cannot be removed"},
+        ("fault_disk::test_what_was_delivered_cannot_be_removed[not ours to write]",),
+    ),
 }
 # What the simulator asks of the reference alone: no rule of the catalogue is broken by it.
 REFERENCE_ONLY: Mapping[str, str] = {
