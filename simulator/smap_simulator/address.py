@@ -62,6 +62,7 @@ def _all() -> Iterator[Scenario]:
     yield from scenario.NAMED.values()
     yield from scenario.cuts(Reset())
     yield from scenario.cuts(HalfClose())
+    yield from scenario.stalls()
     yield from scenario.smuggling()
     yield from scenario.mailers()
 

@@ -185,6 +185,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "the second message of a session goes to the first one's recipients too",
         where="two-messages-in-one-session",
     ),
+    Mutant(
+        "never-let-go", "smap", "            self._until_s = self._system.clock.monotonic() + self._timeout_s\n",
+        "            self._until_s = None\n", "STUCK",
+        "a client that says nothing any more holds its session for ever",
+        where="a-client-that-stalls-in-the-body",
+    ),
     # The way out
     Mutant(
         "644-is-delivered", "spool",

@@ -224,6 +224,14 @@ def cuts(leave: client.Step) -> Iterator[Scenario]:
         yield Scenario(cut.name, (cut,), clauses=("timeout 30",))
 
 
+def stalls() -> Iterator[Scenario]:
+    """A client that falls silent in each state: before and within each line of a session."""
+    ends = [at + 2 for at in range(len(client.SESSION)) if client.SESSION[at : at + 2] == client.CRLF]
+    for position in sorted({0, 3, *ends, *(end + 3 for end in ends[:-1])}):
+        cut = client.cut_at(client.SESSION, position, client.Stall())
+        yield Scenario(cut.name, (cut,), clauses=("timeout 30",))
+
+
 def smuggling() -> Iterator[Scenario]:
     """A client that hides a second transaction behind something that is almost an end of data: one message each."""
     start = client.HELO + client.transaction().partition(b"DATA\r\n")[0] + b"DATA\r\n"
@@ -237,7 +245,7 @@ def mailers() -> Iterator[Scenario]:
     slow = (mailer.HANGS, mailer.HANGS_DEAF)
     for behaviour in (
         *mailer.EXITS.values(),
-        *mailer.SIGNALS.values(),
+        *mailer.DEATHS.values(),
         *mailer.INPUTS,
         mailer.SLOW,
         mailer.FLOODS,

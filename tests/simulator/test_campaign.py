@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from smap_simulator import campaign
-from smap_simulator.address import SCENARIOS, Address
+from smap_simulator import campaign, client, mailer
+from smap_simulator.address import SCENARIOS, Address, word
 from smap_simulator.campaign import Plan, Task, Totals
 from smap_simulator.experiment import Finding, Lab, Result
 from smap_simulator.fault import Effect, Fault
@@ -212,6 +212,17 @@ def test_every_call_of_every_program_is_made_to_fail(monkeypatch: pytest.MonkeyP
             struck |= {(row.program, row.call)} if row in fired else set()
     by_programs = {(program, call) for program, call in made if program != "mailer"}
     assert by_programs - struck == CANNOT_FAIL
+
+
+def test_every_scripted_mailer_and_every_silence_is_a_scenario() -> None:
+    played = {rule.behaviour for scenario in SCENARIOS.values() for rule in scenario.mailer.rules}
+    others = {mailer.SLOW, mailer.FLOODS, mailer.HANGS, mailer.HANGS_DEAF, mailer.FORKS_AWAY}
+    assert others | {*mailer.EXITS.values(), *mailer.DEATHS.values(), *mailer.INPUTS} <= played
+    lines = client.SESSION.split(client.CRLF)[:-1]
+    before_each = [sum(len(line) + 2 for line in lines[:number]) for number in range(len(lines) + 1)]
+    assert {word(f"Stall after {at} of {len(client.SESSION)} bytes") for at in before_each} <= set(SCENARIOS)
+    tasks = {task.address.scenario for task in Plan(chapters=("scenarios",)).tasks()}
+    assert tasks == set(SCENARIOS)
 
 
 def test_allowed_findings_are_counted_apart() -> None:
