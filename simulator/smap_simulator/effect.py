@@ -1,7 +1,7 @@
 """What an operation does to a disk, in the smallest pieces that can become durable one without the other.
 
     write      DATA and SIZE for each block that it touches (SIZE only where the file grows)
-    truncate   SIZE, and before it DATA, zeros in what is cut off the last block
+    truncate   SIZE, and before it DATA, zeros in what is cut off the last page
     chmod      ATTR (mode)          chown    ATTR (owner)
     create     ADD                  mkdir    ADD               link     ADD
     unlink     DEL                  rename   ADD of the new name, DEL of the old one
@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from smap_simulator.history import Chmod, Chown, Create, Event, Link, Mkdir, Rename, Truncate, Unlink, Write
 from smap_simulator.image import DIRECTORY, FILE, ROOT, Image, Node
+from smap_simulator.models import BLOCK_BYTES
 
 
 class Kind(StrEnum):
@@ -111,11 +112,14 @@ def _written(index: int, event: Write, sizes: dict[int, int], unit_bytes: int) -
 
 
 def _truncated(index: int, event: Truncate, sizes: dict[int, int], unit_bytes: int) -> Iterator[Effect]:
+    """What is cut off is zeros in the page cache to the end of its page, which may be written back before the size."""
     inode, size = event.inode, event.size_bytes
-    block, start = divmod(size, unit_bytes)
-    end = min(sizes.get(inode, 0), (block + 1) * unit_bytes)
-    if start and end > size:
-        yield Effect(index, Kind.DATA, ("data", inode, block), inode, block, size, bytes(end - size))
+    start, end = size, min(sizes.get(inode, 0), -(-size // BLOCK_BYTES) * BLOCK_BYTES)
+    while start < end:
+        block = start // unit_bytes
+        stop = min(end, (block + 1) * unit_bytes)
+        yield Effect(index, Kind.DATA, ("data", inode, block), inode, block, start, bytes(stop - start))
+        start = stop
     sizes[inode] = size
     yield Effect(index, Kind.SIZE, ("size", inode, 0), inode, number=size)
 

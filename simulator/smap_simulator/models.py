@@ -1,8 +1,8 @@
 """The persistence models: what a power cut may leave, as a table of rules that one engine (`pending`) reads.
 
-A model answers nine questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows of
-the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another cannot;
-so where the rows leave a question open, the answer is the one that leaves more states.
+A model answers a dozen questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows
+of the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another
+cannot; so where the rows leave a question open, the answer is the one that leaves more states.
 
 In every model a commit may come by itself at any time (row T13 saw one within 8 seconds on ext4; the others wait 30).
 """
@@ -95,6 +95,7 @@ class Model:
     unit_bytes: Rule[int]
     order: Rule[Order]
     size: Rule[Size]
+    tail_ahead: Rule[bool]
     unwritten: Rule[Unwritten]
     fsync: Rule[Reach]
     drags: Rule[Drags]
@@ -126,9 +127,15 @@ _LOG = Rule(
     _rows("T4d T5s T8 T10"),
 )
 _UNORDERED = Rule(Order.NOTHING, "Effects become durable in any order.", _rows("T5s T8"))
-_NO_GARBAGE = Rule(
-    Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13 Z")
+_NO_GARBAGE = Rule(Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13 Z"))
+_TAIL_AHEAD = Rule(
+    True, "The size may go ahead of what is appended to a block that has its place: zeros stand there.", _rows("T14")
 )
+_TAIL_WITH = Rule(False, "What is appended to a block is no exception to that.", _rows("T14"))
+_TAIL_CAUTIOUS = Rule(
+    True, "Bytes appended to a block can be there before their size; the other way round was not seen.", _rows("T14")
+)
+_TAIL_SAME = Rule(False, "What is appended to a block is no exception to that.", ())
 _HOLES = Rule(
     Unwritten.ZEROS_GARBAGE, "Below a size that ran ahead stand zeros, or what the blocks held for somebody else.", ()
 )
@@ -146,8 +153,13 @@ _OWN = Rule(
 _ALONG = Rule(Drags.NEEDED, "What stands before in the log is durable too.", _rows("T5b T5s T5f"))
 _ALONE = Rule(Drags.NOTHING, "What an fsync covers becomes durable by itself.", _rows("T5b T5s"))
 _NAMED = Rule(Names.NEW, "An fsync of a file makes the names that it got durable.", _rows("T2 T5f"))
-_LEAVES_MODE = Rule(False, "fdatasync covers bytes, size and birth, and leaves the mode and later names behind.", _rows("Df L"))
-_TAKES_MODE = Rule(True, "fdatasync covers what fsync does.", _rows("Df L"))
+_LEAVES_MODE = Rule(False, "fdatasync covers bytes and size, and leaves attributes behind.", _rows("Df"))
+_LEAVES_NAME = Rule(
+    False,
+    "fdatasync covers bytes and size, and leaves behind attributes, and names that came later.",
+    _rows("Df T5fd L"),
+)
+_TAKES_MODE = Rule(True, "fdatasync covers attributes and names as well.", _rows("Df T5fd L"))
 _ATOMIC = Rule(True, "A rename is done or not done, unless an fsync forces a half of it.", _rows("T5 T5b T5s T5f T5bs"))
 _HALVES = Rule(False, "The two names of a rename become durable by themselves: both, or neither.", _rows("T5b T5s T5f"))
 _ZEROS = Rule(Failure.ZEROS, "After a failed fsync zeros stand where the bytes were.", _rows("F"))
@@ -166,6 +178,7 @@ PROCESS_CRASH = Model(
     unit_bytes=Rule(1 << 30, "A completed write is one piece; a SIGKILL tears the one in flight at any byte.", ()),
     order=Rule(Order.EVERYTHING, "The page cache knows one order, that of the calls.", ()),
     size=Rule(Size.IN_LOG, "Size and bytes are one in the page cache.", ()),
+    tail_ahead=_TAIL_SAME,
     unwritten=Rule(Unwritten.NEVER, "Nobody reads what was not written.", ()),
     fsync=Rule(Reach.LOG, "An fsync adds nothing.", ()),
     drags=Rule(Drags.NEEDED, "An fsync adds nothing.", ()),
@@ -182,6 +195,7 @@ STRICT_POSIX = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T11")),
+    tail_ahead=_TAIL_SAME,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,
@@ -203,11 +217,12 @@ EXT4_ORDERED = Model(
         "goes into the log then, which may be durable before the bytes are.",
         _rows("T8 T10 T11 T13 Z"),
     ),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=Rule(Unwritten.ZEROS, "Blocks that were given a place and not written yet read as zeros.", _rows("Z")),
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_GARBAGE,
 )
@@ -219,11 +234,12 @@ EXT4_WRITEBACK = Model(
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(Size.AHEAD, "As ordered.", _rows("T8 T10 T11 T13 Z")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_GARBAGE,
 )
@@ -237,11 +253,12 @@ EXT4_NODELALLOC = Model(
     size=Rule(
         Size.IN_LOG, "Blocks get their place at the write: a commit writes the bytes first.", _rows("T8 T10 T11 T13")
     ),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_GARBAGE,
 )
@@ -253,11 +270,12 @@ EXT4_JOURNAL = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.EVERYTHING, "Bytes go through the log as well.", _rows("T8 T10 T11")),
     size=Rule(Size.IN_LOG, "A size stands in the log with its bytes.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )
@@ -269,6 +287,7 @@ XFS = Model(
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_CAUTIOUS,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.LOG_TO_OWN,
@@ -289,6 +308,7 @@ BTRFS = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.LOG, "A transaction holds all changes before it, and is durable as one.", _rows("T5 T8 T10")),
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.OWN,
@@ -309,6 +329,7 @@ EXT2 = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,

@@ -338,7 +338,10 @@ def _report(name: str, place: Path, arguments: argparse.Namespace) -> tuple[Foun
     """Everything on one file system; for each fsync of the reference, the word of what it costs to be without it."""
     states, seed = arguments.states, arguments.seed
     costs = {}
-    with Machine(FILE_SYSTEMS[name], place) as machine:
+    file_system = FILE_SYSTEMS[name]
+    if arguments.model:
+        file_system = replace(file_system, models=(arguments.model,))
+    with Machine(file_system, place) as machine:
         found = rows(machine, states=states, seed=seed, patient=arguments.wait)
         found.add(chance(machine, arguments.histories, states=states, seed=seed))
         for scenario in SCENARIOS:
@@ -360,6 +363,7 @@ def main() -> int:
     parser.add_argument("--states", type=int, default=60, help="about so many power cuts of each history")
     parser.add_argument("--histories", type=int, default=100, help="so many histories made by chance")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", choices=MODELS, help="hold them against this model, and not against their own")
     parser.add_argument("--wait", action="store_true", help="play the row that waits, too")
     arguments = parser.parse_args()
     for name in arguments.file_systems:

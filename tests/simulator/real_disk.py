@@ -39,6 +39,11 @@ class FileSystem:
     type: str = ""  # as mount(8) calls it; "": by its own name
     mend: str = ""  # what a machine runs at boot before it mounts
 
+    @property
+    def package(self) -> str:
+        """What brings the tool that makes it."""
+        return "e2fsprogs" if "ext" in self.name else f"{self.name}progs".replace("btrfsprogs", "btrfs-progs")
+
 
 FILE_SYSTEMS = {
     each.name: each
@@ -60,7 +65,7 @@ FILE_SYSTEMS = {
 def leave_the_machines_mounts() -> None:
     """From now on this process's mounts are its own, and gone with it."""
     if _libc.unshare(_CLONE_NEWNS) or _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None):
-        raise OSError(ctypes.get_errno(), "no mount namespace")
+        raise OSError(ctypes.get_errno(), "no mount namespace: run this as root")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,14 @@ def _back(image: Image, _whole: Image) -> str:
     return "back" if "m" in image.directory("spool") else "gone"
 
 
-ASKS = {"file": _file, "place": _place, "back": _back}
+def _tail(image: Image, whole: Image) -> str:
+    data, all_of_it = image.directory("spool")["m"].data, whole.directory("spool")["m"].data
+    if len(data) == len(all_of_it) and data != all_of_it:
+        return "zeros" if not data[100:].strip(b"\0") else "OTHER"
+    return "OK" if data == all_of_it else "short"
+
+
+ASKS = {"file": _file, "place": _place, "back": _back, "tail": _tail}
 
 
 def _same(cell: str) -> tuple[str, ...]:
@@ -115,6 +122,7 @@ ROWS = (
     Row("T5b", f"{_MOVED}; fsync bad", ("bad", "bad", "bad", "bad", "both", "bad", "both"), _OLD, "place"),
     Row("T5s", f"{_MOVED}; fsync spool", ("bad", "bad", "bad", "bad", "LOST", "bad", "bad"), _OLD, "place"),
     Row("T5f", f"{_MOVED}; fsync bad/m", ("bad", "bad", "bad", "bad", "both", "bad", "both"), _OLD, "place"),
+    Row("T5fd", f"{_MOVED}; fdatasync bad/m", (*("spool",) * 4, "both", "bad", "bad"), _OLD, "place"),
     Row("T5bs", f"{_MOVED}; fsync bad; fsync spool", _same("bad"), _OLD, "place"),
     Row("T6", "unlink m", _same("back"), _OLD, "back"),
     Row("T6d", "unlink m; fsync spool", _same("gone"), _OLD, "back"),
@@ -136,13 +144,20 @@ ROWS = (
     Row(
         "T13",  # a commit may have come by itself
         f"{_WROTE}; chmod m",
-        ("755 EMPTY", "755 OK", NOT_MEASURED, "755 OK", "none", "none", "none"),
+        ("755 EMPTY", "755 OK", "755 OK", "755 OK", "none", "none", "none"),
         wait_s=8,
     ),
     Row("U", f"{_WROTE}; fsync o", (*("none",) * 4, "644 OTHER", "none", "none"), _OLD_OTHER),
     Row("Ud", f"{_WROTE}; fsync bad", ("644 EMPTY", *("644 OK",) * 3, *("none",) * 3), _OLD_OTHER),
     Row("L", "link m bad/m; fdatasync m", (*("spool",) * 4, *("both",) * 3), _OLD, "place"),
     Row("Z", _WROTE, ("644 zeros", *("none",) * 6), within="syncfs"),
+    Row(
+        "T14",  # both writes fall into one block
+        f"write m 100; {_OTHER}",
+        ("zeros", "zeros", "OK", "zeros", "zeros", "short", "short"),
+        "creat m; write m 100; fsync m",
+        "tail",
+    ),
     Row(
         "F",  # the disk failed one write; the second fsync says 0, and reading shows the bytes
         f"{_WROTE}; fail fsync m; fsync m",
