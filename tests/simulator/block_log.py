@@ -158,12 +158,12 @@ class Disk(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
 @contextlib.contextmanager
 def served(disk: Disk, place: Path) -> Iterator[Path]:
     """The disk as a file in `place`, an empty directory; gone afterwards."""
-    trouble: list[BaseException] = []
+    trouble: list[Exception] = []
 
     def serve() -> None:
         try:
             mfusepy.FUSE(disk, str(place), foreground=True, nothreads=True, direct_io=True, fsname="block-log")
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+        except (OSError, RuntimeError) as error:  # whoever waits is told
             trouble.append(error)
 
     handlers = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from block_log import Cut, Disk, Entry, Pages, cuts, left_by, served
 from smap_simulator import history as h
+from smap_simulator.contents import spread
 from smap_simulator.image import DIRECTORY, FILE, ROOT, SYMLINK, Image, Node
 
 MIB = 1 << 20
@@ -130,7 +131,7 @@ class Machine:
     def images(self, played: Played, *, states: int, seed: int) -> Iterator[tuple[int, Image]]:
         """So many of the states that a power cut can leave, each with how many events had happened.
 
-        Where nothing is lost and where all is that can be, at every cut; then any part of the writes, by chance.
+        Where nothing is lost and where all is that can be, at cuts from end to end; then any part, by chance.
         """
         chance = random.Random(seed)
         seen: set[tuple[object, ...]] = set()
@@ -154,11 +155,12 @@ class Machine:
 
 def _choices(log: Sequence[Entry], states: int, chance: random.Random) -> Iterator[tuple[Cut, list[int]]]:
     found = list(cuts(log))
-    for cut in reversed(found):
+    tried = spread(found, max(2, states // 2))
+    for cut in tried:
         yield cut, list(range(len(cut.open)))
         yield cut, []
     torn = [cut for cut in found if len(cut.open) > 1]
-    for _ in range(max(0, states - 2 * len(found)) if torn else 0):
+    for _ in range(max(0, states - 2 * len(tried)) if torn else 0):
         cut = chance.choice(torn)
         yield cut, [number for number in range(len(cut.open)) if chance.random() < 0.5]
 
@@ -222,8 +224,9 @@ class _Player:
 
     def spoilt_by(self, event: h.Event) -> bytes:
         """The bytes whose writing fails when this event happens."""
-        is_spoilt = isinstance(event, h.Failed) and event.call in ("fsync", "fdatasync")
-        return self._written[event.inode][-64:] if is_spoilt else b""
+        if isinstance(event, h.Failed) and event.call in ("fsync", "fdatasync"):
+            return self._written[event.inode][-64:]
+        return b""
 
     def make(self, event: h.Event) -> None:  # noqa: C901, PLR0912 - a table
         match event:

@@ -62,8 +62,8 @@ def test_rows_that_separate_models_do(name: str, state: str, has: str, lacks: st
 
 def test_each_row_whose_columns_differ_separates() -> None:
     differ = {one.id for one in ROWS if len(set(one.seen) - {NOT_MEASURED}) > 1}
-    # T13 waited 8 seconds, time enough for ext4 and not for the others: it says nothing of what they can leave. Nor does
-    # U, of which `none` is the word: an fsync of a file that has not changed forces nothing.
+    # T13 waited 8 seconds, time enough for ext4 and not for the others: it says nothing of what they can leave.
+    # Nor does U, of which `none` is the word: an fsync of a file that has not changed forces nothing.
     assert differ - {"T13", "U"} == {name for name, *_ in SEPARATIONS} - {"T2"}
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from block_log import PAGE_BYTES, Cut, Flush, Mark, Put, cuts, left_by
+from block_log import PAGE_BYTES, Cut, Entry, Flush, Mark, Put, cuts, left_by
 from real_disk import FILE_SYSTEMS
 
 HERE = Path(__file__).parent
@@ -17,7 +17,7 @@ A, B, C = (Put(page * PAGE_BYTES, word * PAGE_BYTES) for page, word in enumerate
 
 
 def test_a_cut_leaves_what_was_flushed_and_any_of_the_rest() -> None:
-    log = [Mark(0), A, Flush(), B, Mark(1), C]
+    log: list[Entry] = [Mark(0), A, Flush(), B, Mark(1), C]
     assert list(cuts(log)) == [
         Cut([], [], 0),
         Cut([], [A], 0),
@@ -49,11 +49,11 @@ def test_no_state_of_a_real_file_system_is_in_none_of_its_models(name: str, root
     assert callable(needs)
     needs(FILE_SYSTEMS[name].make.split()[0], package=FILE_SYSTEMS[name].package)
     needs("fusermount3", package="fuse3")
-    done = held("--states", "30", "--histories", "8", name)
+    done = held("--states", "24", "--histories", "6", name)
     assert done.returncode == 0, done.stderr or done.stdout
     assert "0 in no model, 0 break a promise of the reference" in done.stderr
     power_cuts = int(done.stderr.split(": ")[1].split()[0])
-    assert power_cuts > 300
+    assert power_cuts > 150
 
 
 def test_a_model_that_says_too_little_is_found(root: None, needs: object) -> None:
@@ -71,7 +71,7 @@ def test_what_the_reference_needs_an_fsync_for_is_seen_on_a_real_disk(root: None
     assert callable(needs)
     needs("mkfs.xfs", package="xfsprogs")
     needs("fusermount3", package="fuse3")
-    lines = held("--states", "30", "--histories", "0", "xfs").stdout.splitlines()
+    lines = held("--states", "20", "--histories", "0", "--without", "xfs").stdout.splitlines()
     assert "| G2 the mark | LOST |" in lines
 
 

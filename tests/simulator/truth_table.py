@@ -1,8 +1,8 @@
 """The truth table: what real file systems left after a power cut, and what the models say of the same calls.
 
-Measured on Linux 6.18 with default mount options by `held_to_disks.py`, which plays the rows again on the kernel at hand;
-one run for each cell. A cell shows a state that does occur. Run as a program this prints the table with the models'
-answers, as docs/durability.md has it.
+Measured on Linux 6.18 with default mount options by `held_to_disks.py`, which plays the rows again on the kernel at
+hand; one run for each cell. A cell shows a state that does occur. Run as a program this prints the table with the
+models' answers, as docs/durability.md has it.
 """
 
 from collections.abc import Iterator
