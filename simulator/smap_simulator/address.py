@@ -62,6 +62,7 @@ def _all() -> Iterator[Scenario]:
     yield from scenario.NAMED.values()
     yield from scenario.cuts(Reset())
     yield from scenario.cuts(HalfClose())
+    yield from scenario.stalls()
     yield from scenario.smuggling()
     yield from scenario.mailers()
 
@@ -104,7 +105,7 @@ class Address:
         """The scenario with the fault and the room of this run."""
         plain = SCENARIOS[self.scenario]
         faults = (self.fault,) if self.fault is not None else ()
-        return replace(plain, faults=faults, room_bytes=self.room_bytes, room_inodes=self.room_inodes)
+        return replace(plain, faults=(*plain.faults, *faults), room_bytes=self.room_bytes, room_inodes=self.room_inodes)
 
     def choice(self) -> Choice:
         """What decides in this run."""

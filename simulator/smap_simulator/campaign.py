@@ -32,6 +32,8 @@ FAULTED = (
     "two messages in one session",
     "a reset in the middle of the body",
 )
+# Here smapd itself removes what a copy could not: the one time that it changes the disk.
+OWED = "delivered, and not removed at once"
 # What is cut at every instant, under every model.
 CRASHED = (
     "one message",
@@ -128,6 +130,9 @@ def _faults(plan: Plan) -> Iterator[Task]:
     for name in FAULTED:
         for row in fault.rows():
             yield Task("faults", "sweep", plan.address(name, fault=row))
+    for row in fault.rows():
+        if row.program == "smapd":
+            yield Task("faults", "sweep", plan.address(OWED, fault=row))
 
 
 def _room(plan: Plan) -> Iterator[Task]:

@@ -21,7 +21,7 @@ from math import prod
 from typing import NamedTuple, TypeVar
 
 from smap_simulator.effect import Kind, Place
-from smap_simulator.models import Model, Unwritten
+from smap_simulator.models import Failure, Model, Unwritten
 from smap_simulator.pending import Pending
 
 OLD, ZEROS, GARBAGE = "o", "z", "g"
@@ -55,6 +55,7 @@ class Contents:
         self._pending = pending
         self._unit_bytes = model.unit_bytes.answer
         self._garbage = model.unwritten.answer == Unwritten.ZEROS_GARBAGE
+        self._lost_is_garbage = model.failure.answer == Failure.GARBAGE
         self._sizes: dict[int, list[tuple[int, int]]] = {}  # inode -> (group, size)
         self._tied: dict[Place, list[tuple[int, int]]] = {}  # place -> (group, effect)
         self.bits: dict[int, int] = {}  # inode -> the groups that decide which of its blocks may be bad
@@ -92,11 +93,13 @@ class Contents:
         open_ = [at for at in self._pending.loose[place] if at > settled]
         if not open_:
             return []
-        later = [Bad(at, OLD, inode) for at in open_[1:]]
+        is_garbage = self._lost_is_garbage and open_[0] in self._pending.lost
         if settled >= 0 or start < self._pending.floor.size_of(inode):
-            return [Bad(open_[0], OLD, inode), *later]
-        first = [Bad(open_[0], ZEROS, inode)]
-        return [*first, *([Bad(open_[0], GARBAGE, inode)] if self._garbage else []), *later]
+            first = OLD
+        else:
+            first, is_garbage = ZEROS, is_garbage or self._garbage
+        looks = [first, GARBAGE] if is_garbage else [first]
+        return [*(Bad(open_[0], look, inode) for look in looks), *(Bad(at, OLD, inode) for at in open_[1:])]
 
     def possible(self, inode: int, durable: int, bounds: Bounds, cut_short: Counter[str]) -> list[tuple[Bad, ...]]:
         """Every way within the bounds in which blocks of a file are bad; that none is, is left out."""

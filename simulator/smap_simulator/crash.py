@@ -181,7 +181,7 @@ class Crashes:
             raise IdError(f"{id_}: an id of {name}, not of {self.model.name}")
         if cut > len(self.history.events):
             raise IdError(f"{id_}: the history has {len(self.history.events)} events")
-        if tokens[:1] and (torn := re.fullmatch(r"b(\d+)", tokens[0])):
+        if tokens[:1] and (torn := re.fullmatch(r"b([0-9]{1,18})", tokens[0])):
             taken = int(torn[1])
             event = self.history.events[cut] if cut < len(self.history.events) else None
             if self.model.volatile.answer or not isinstance(event, Write) or not 0 < taken < len(event.data):
@@ -300,7 +300,7 @@ def live(history: History, cut: int | None = None) -> Image:
 
 def split_id(id_: str) -> tuple[str, int, str, list[str]]:
     """The model's name, the cut, the bits and the tokens of an id. IdError where it is none."""
-    found = re.fullmatch(r"([a-z0-9-]+):c(\d+)(?::0b([01]+))?(?::([a-z0-9.,]+))?", id_)
+    found = re.fullmatch(r"([a-z0-9-]+):c([0-9]{1,18})(?::0b([01]+))?(?::([a-z0-9.,]+))?", id_)
     if found is None:
         raise IdError(f"{id_}: not an id; one looks like ext4-ordered:c41:0b1101")
     if found[1] not in MODELS:
@@ -309,9 +309,9 @@ def split_id(id_: str) -> tuple[str, int, str, list[str]]:
 
 
 def _bad(id_: str, pending: Pending, token: str) -> Bad:
-    if whole := re.fullmatch(r"i(\d+)([ozg])", token):
+    if whole := re.fullmatch(r"i([0-9]{1,18})([ozg])", token):
         return Bad(-1, whole[2], int(whole[1]))
-    if block := re.fullmatch(r"(\d+)\.(\d+)([ozg])", token):
+    if block := re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,18})([ozg])", token):
         for chain in pending.loose.values():
             for at in chain:
                 effect = pending.effects[at]

@@ -1,7 +1,7 @@
 """What an operation does to a disk, in the smallest pieces that can become durable one without the other.
 
     write      DATA and SIZE for each block that it touches (SIZE only where the file grows)
-    truncate   SIZE
+    truncate   SIZE, and before it DATA, zeros in what is cut off the last page
     chmod      ATTR (mode)          chown    ATTR (owner)
     create     ADD                  mkdir    ADD               link     ADD
     unlink     DEL                  rename   ADD of the new name, DEL of the old one
@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from smap_simulator.history import Chmod, Chown, Create, Event, Link, Mkdir, Rename, Truncate, Unlink, Write
 from smap_simulator.image import DIRECTORY, FILE, ROOT, Image, Node
+from smap_simulator.models import BLOCK_BYTES
 
 
 class Kind(StrEnum):
@@ -69,9 +70,8 @@ def effects_of(index: int, event: Event, sizes: dict[int, int], unit_bytes: int)
     match event:
         case Write():
             return list(_written(index, event, sizes, unit_bytes))
-        case Truncate(inode=inode, size_bytes=size):
-            sizes[inode] = size
-            return [Effect(index, Kind.SIZE, ("size", inode, 0), inode, number=size)]
+        case Truncate():
+            return list(_truncated(index, event, sizes, unit_bytes))
         case Chmod(inode=inode, mode=mode):
             return [Effect(index, Kind.ATTR, ("mode", inode, 0), inode, number=mode)]
         case Chown(inode=inode, uid=uid, gid=gid):
@@ -109,6 +109,19 @@ def _written(index: int, event: Write, sizes: dict[int, int], unit_bytes: int) -
             yield Effect(index, Kind.SIZE, ("size", inode, 0), inode, block, stop, by_write=True)
         start = stop
     sizes[inode] = size
+
+
+def _truncated(index: int, event: Truncate, sizes: dict[int, int], unit_bytes: int) -> Iterator[Effect]:
+    """What is cut off is zeros in the page cache to the end of its page, which may be written back before the size."""
+    inode, size = event.inode, event.size_bytes
+    start, end = size, min(sizes.get(inode, 0), -(-size // BLOCK_BYTES) * BLOCK_BYTES)
+    while start < end:
+        block = start // unit_bytes
+        stop = min(end, (block + 1) * unit_bytes)
+        yield Effect(index, Kind.DATA, ("data", inode, block), inode, block, start, bytes(stop - start))
+        start = stop
+    sizes[inode] = size
+    yield Effect(index, Kind.SIZE, ("size", inode, 0), inode, number=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,10 @@ class Platter:
         """The durable size; 0 where there is no such inode."""
         found = self._touched.get(inode) or self._nodes.get(inode)
         return found.size_bytes if found else 0
+
+    def is_directory(self, inode: int) -> bool:
+        """Whether an inode, with a name or not yet, is a directory."""
+        return inode in self._names
 
     def named(self, directory: int, name: str) -> int:
         """What a name names; 0 for nothing."""

@@ -12,6 +12,7 @@ strings of the characters 0 to 255.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -310,7 +311,7 @@ def parse(text: str, source: str = "history") -> History:
     """The inverse of `dump`. HistoryError with the line where it is not one."""
     lines = text.removesuffix("\n").split("\n")
     try:
-        header = json.loads(lines[0]) if text else None
+        header = _loaded(lines[0]) if text else None
     except (ValueError, RecursionError) as error:
         raise HistoryError(f"{source} line 1: no JSON: {error}") from None
     if not isinstance(header, dict) or "smaplab-history" not in header:
@@ -320,11 +321,12 @@ def parse(text: str, source: str = "history") -> History:
     try:
         start = Image({int(inode): _typed(Node, plain) for inode, plain in header["start"].items()})
         messages = tuple(_typed(Message, plain) for plain in header["messages"])
-        spool, baddir, title, notes = (header[name] for name in ("spool", "baddir", "title", "notes"))
+        spool, baddir, title = (header[name] for name in ("spool", "baddir", "title"))
+        notes = tuple(header["notes"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HistoryError(f"{source} line 1: {type(error).__name__}: {error}; the header is damaged") from None
     events = tuple(_event(line, f"{source} line {number}") for number, line in enumerate(lines[1:], 2))
-    return History(start, events, messages, spool, baddir, title, tuple(notes))
+    return History(start, events, messages, spool, baddir, title, notes)
 
 
 def save(history: History, path: Path) -> None:
@@ -339,14 +341,22 @@ def load(path: Path) -> History:
 
 def _event(line: str, place: str) -> Event:
     try:
-        plain = json.loads(line)
-        kind = KINDS[plain.pop("event")]
-        event: Event = _typed(kind, plain)
+        plain = _loaded(line)
+        event: Event = _typed(KINDS[plain.pop("event")], plain)
     except KeyError as error:
         raise HistoryError(f"{place}: no event {error}; the events are {' '.join(KINDS)}") from None
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise HistoryError(f"{place}: {error}; the line is damaged: mend it, or record the run again") from None
     return event
+
+
+def _loaded(line: str) -> Any:
+    """The JSON of one line. ValueError for half a character, which JSON can write, and nothing can show."""
+    value = json.loads(line)
+    text = json.dumps(value, ensure_ascii=False) if re.search(r"\\u[dD][89a-fA-F]", line) else ""
+    if half := re.search("[\ud800-\udfff]", text):
+        raise ValueError(f"half a character, {half[0]!r}, is no text")
+    return value
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -379,14 +389,14 @@ def _typed(kind: type[Any], plain: dict[str, Any]) -> Any:
         meant = str(each.type)
         if not isinstance(value, _MEANT[meant]) or (meant == "int" and isinstance(value, bool)):
             raise ValueError(f"field {name!r} is no {meant}")
+        if isinstance(value, list) and (other := [each for each in value if not isinstance(each, str)]):
+            raise ValueError(f"field {name!r} has {other[0]!r}, which is no text; write it in quotes")
         given[name] = _meant(value, meant)
     return kind(**given)
 
 
 def _meant(value: Any, meant: str) -> Any:
-    if meant == "bytes":
-        return value.encode("latin-1")
-    return tuple(value) if meant.startswith("tuple") else value
+    return value.encode("latin-1") if meant == "bytes" else tuple(value) if meant.startswith("tuple") else value
 
 
 def _own(event: Event) -> Iterable[tuple[str, Any]]:

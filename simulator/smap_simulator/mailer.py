@@ -105,8 +105,17 @@ EXITS: dict[int, Behaviour] = {
     status: Behaviour(f"exits {status}", exit_status=status)
     for status in (0, 1, 2, 42, *range(64, 79), 99, 100, 111, 126, 127, 128, 255)
 }
+DEATHS: dict[int, Behaviour] = {
+    number: Behaviour(f"dies by {number.name}", dies_by=number)
+    for number in (
+        signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS,
+        signal.SIGFPE, signal.SIGKILL, signal.SIGUSR1, signal.SIGSEGV, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM,
+        signal.SIGTERM, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS,
+    )
+}  # fmt: skip
+# Those that a real mailer is made to die by.
 SIGNALS: dict[int, Behaviour] = {
-    number: Behaviour(f"dies by {signal.Signals(number).name}", dies_by=number)
+    number: DEATHS[number]
     for number in (signal.SIGHUP, signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGTERM)
 }
 INPUTS: tuple[Behaviour, ...] = tuple(

@@ -1,8 +1,8 @@
 """The persistence models: what a power cut may leave, as a table of rules that one engine (`pending`) reads.
 
-A model answers nine questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows of
-the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another cannot;
-so where the rows leave a question open, the answer is the one that leaves more states.
+A model answers a dozen questions. Each answer is a `Rule`: the answer, a sentence that says it in words, and the rows
+of the truth table that were seen (docs/durability.md). A row shows that a state does occur and never that another
+cannot; so where the rows leave a question open, the answer is the one that leaves more states.
 
 In every model a commit may come by itself at any time (row T13 saw one within 8 seconds on ext4; the others wait 30).
 """
@@ -41,6 +41,7 @@ class Reach(StrEnum):
     OWN = "own"
     LOG = "the whole log"
     LOG_TO_OWN = "the log up to its own last change"
+    LOG_BY_DIRECTORY = "of a directory, the whole log; of a file, the log up to its own last change"
 
 
 class Drags(StrEnum):
@@ -62,6 +63,7 @@ class Unwritten(StrEnum):
     """What may stand below the size where no byte was ever durable."""
 
     NEVER = "cannot be"
+    ZEROS = "zeros"
     ZEROS_GARBAGE = "zeros or garbage"
 
 
@@ -70,6 +72,7 @@ class Failure(StrEnum):
 
     ANYTHING = "anything"
     ZEROS = "zeros in their place"
+    GARBAGE = "zeros or garbage in their place"
     SHORT = "the size held back"
 
 
@@ -92,6 +95,7 @@ class Model:
     unit_bytes: Rule[int]
     order: Rule[Order]
     size: Rule[Size]
+    tail_ahead: Rule[bool]
     unwritten: Rule[Unwritten]
     fsync: Rule[Reach]
     drags: Rule[Drags]
@@ -123,12 +127,23 @@ _LOG = Rule(
     _rows("T4d T5s T8 T10"),
 )
 _UNORDERED = Rule(Order.NOTHING, "Effects become durable in any order.", _rows("T5s T8"))
-_NO_GARBAGE = Rule(Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13"))
+_NO_GARBAGE = Rule(Unwritten.NEVER, "Bytes that were never durable are not within the size.", _rows("T8 T10 T11 T13 Z"))
+_TAIL_AHEAD = Rule(
+    True, "The size may go ahead of what is appended to a block that has its place: zeros stand there.", _rows("T14")
+)
+_TAIL_WITH = Rule(False, "What is appended to a block is no exception to that.", _rows("T14"))
+_TAIL_CAUTIOUS = Rule(
+    True, "Bytes appended to a block can be there before their size; the other way round was not seen.", _rows("T14")
+)
+_TAIL_SAME = Rule(False, "What is appended to a block is no exception to that.", ())
 _HOLES = Rule(
     Unwritten.ZEROS_GARBAGE, "Below a size that ran ahead stand zeros, or what the blocks held for somebody else.", ()
 )
 _COMMIT = Rule(
-    Reach.LOG, "Any fsync commits the whole log, and flushes the bytes of its own file only.", _rows("T2 T4 T4d T5f T8")
+    Reach.LOG_BY_DIRECTORY,
+    "An fsync of a directory commits the whole log; one of a file, the log up to the last change of that file, and so "
+    "nothing where it has not changed. It flushes the bytes of its own file only.",
+    _rows("T2 T4 T4d T5f T8 U Ud"),
 )
 _OWN = Rule(
     Reach.OWN,
@@ -139,10 +154,20 @@ _ALONG = Rule(Drags.NEEDED, "What stands before in the log is durable too.", _ro
 _ALONE = Rule(Drags.NOTHING, "What an fsync covers becomes durable by itself.", _rows("T5b T5s"))
 _NAMED = Rule(Names.NEW, "An fsync of a file makes the names that it got durable.", _rows("T2 T5f"))
 _LEAVES_MODE = Rule(False, "fdatasync covers bytes and size, and leaves attributes behind.", _rows("Df"))
-_TAKES_MODE = Rule(True, "fdatasync covers attributes as well.", _rows("Df"))
+_LEAVES_NAME = Rule(
+    False,
+    "fdatasync covers bytes and size, and leaves behind attributes, and names that came later.",
+    _rows("Df T5fd L"),
+)
+_TAKES_MODE = Rule(True, "fdatasync covers attributes and names as well.", _rows("Df T5fd L"))
 _ATOMIC = Rule(True, "A rename is done or not done, unless an fsync forces a half of it.", _rows("T5 T5b T5s T5f T5bs"))
 _HALVES = Rule(False, "The two names of a rename become durable by themselves: both, or neither.", _rows("T5b T5s T5f"))
 _ZEROS = Rule(Failure.ZEROS, "After a failed fsync zeros stand where the bytes were.", _rows("F"))
+_GARBAGE = Rule(
+    Failure.GARBAGE,
+    "After a failed fsync zeros stand where the bytes were, or what the blocks held for somebody else.",
+    _rows("F"),
+)
 
 PROCESS_CRASH = Model(
     "process-crash",
@@ -153,6 +178,7 @@ PROCESS_CRASH = Model(
     unit_bytes=Rule(1 << 30, "A completed write is one piece; a SIGKILL tears the one in flight at any byte.", ()),
     order=Rule(Order.EVERYTHING, "The page cache knows one order, that of the calls.", ()),
     size=Rule(Size.IN_LOG, "Size and bytes are one in the page cache.", ()),
+    tail_ahead=_TAIL_SAME,
     unwritten=Rule(Unwritten.NEVER, "Nobody reads what was not written.", ()),
     fsync=Rule(Reach.LOG, "An fsync adds nothing.", ()),
     drags=Rule(Drags.NEEDED, "An fsync adds nothing.", ()),
@@ -169,6 +195,7 @@ STRICT_POSIX = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T11")),
+    tail_ahead=_TAIL_SAME,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,
@@ -180,23 +207,24 @@ STRICT_POSIX = Model(
 
 EXT4_ORDERED = Model(
     "ext4-ordered",
-    "ext4 as mounted by default, and ext3",
+    "ext4 as mounted by default, and ext3 where it is mounted as ext4",
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(
-        Size.AFTER_DATA,
-        "Blocks get their place when they are written back (delayed allocation): the size follows the bytes, "
-        "often long after the mark.",
-        _rows("T8 T10 T11 T13"),
+        Size.AHEAD,
+        "Blocks get their place when they are written back (delayed allocation), often long after the mark; the size "
+        "goes into the log then, which may be durable before the bytes are.",
+        _rows("T8 T10 T11 T13 Z"),
     ),
-    unwritten=_NO_GARBAGE,
+    tail_ahead=_TAIL_AHEAD,
+    unwritten=Rule(Unwritten.ZEROS, "Blocks that were given a place and not written yet read as zeros.", _rows("Z")),
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_WRITEBACK = Model(
@@ -205,32 +233,34 @@ EXT4_WRITEBACK = Model(
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
-    size=Rule(Size.AHEAD, "As ordered, and the size need not wait for the bytes.", _rows("T8 T10 T11 T13")),
+    size=Rule(Size.AHEAD, "As ordered.", _rows("T8 T10 T11 T13 Z")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_NODELALLOC = Model(
     "ext4-nodelalloc",
-    "ext4 with nodelalloc",
+    "ext4 with nodelalloc, and ext3",
     volatile=_LOSES,
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(
         Size.IN_LOG, "Blocks get their place at the write: a commit writes the bytes first.", _rows("T8 T10 T11 T13")
     ),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
-    failure=_ZEROS,
+    failure=_GARBAGE,
 )
 
 EXT4_JOURNAL = Model(
@@ -240,11 +270,12 @@ EXT4_JOURNAL = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.EVERYTHING, "Bytes go through the log as well.", _rows("T8 T10 T11")),
     size=Rule(Size.IN_LOG, "A size stands in the log with its bytes.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=_COMMIT,
     drags=_ALONG,
     names=_NAMED,
-    fdatasync_attributes=_LEAVES_MODE,
+    fdatasync_attributes=_LEAVES_NAME,
     rename_atomic=_ATOMIC,
     failure=_ZEROS,
 )
@@ -256,6 +287,7 @@ XFS = Model(
     unit_bytes=_BLOCKS,
     order=_LOG,
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_CAUTIOUS,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.LOG_TO_OWN,
@@ -276,6 +308,7 @@ BTRFS = Model(
     unit_bytes=_BLOCKS,
     order=Rule(Order.LOG, "A transaction holds all changes before it, and is durable as one.", _rows("T5 T8 T10")),
     size=Rule(Size.AFTER_DATA, "The size moves when the bytes below it are written.", _rows("T11")),
+    tail_ahead=_TAIL_WITH,
     unwritten=_NO_GARBAGE,
     fsync=Rule(
         Reach.OWN,
@@ -296,6 +329,7 @@ EXT2 = Model(
     unit_bytes=_SECTORS,
     order=_UNORDERED,
     size=Rule(Size.FREE, "The size runs ahead of the bytes or behind them.", _rows("T8 T10 T11")),
+    tail_ahead=_TAIL_AHEAD,
     unwritten=_HOLES,
     fsync=_OWN,
     drags=_ALONE,

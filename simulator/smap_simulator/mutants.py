@@ -185,6 +185,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "the second message of a session goes to the first one's recipients too",
         where="two-messages-in-one-session",
     ),
+    Mutant(
+        "never-let-go", "smap", "            self._until_s = self._system.clock.monotonic() + self._timeout_s\n",
+        "            self._until_s = None\n", "STUCK",
+        "a client that says nothing any more holds its session for ever",
+        where="a-client-that-stalls-in-the-body",
+    ),
     # The way out
     Mutant(
         "644-is-delivered", "spool",
@@ -302,6 +308,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "delivered-again-and-again", "smapd", "            self._owed.add(name)\n", "            pass\n", "DUPLICATE",
         "a file that cannot be removed is delivered at every scan",
         where="one-message+fault=copy.unlink.EIO.1.ever",
+    ),
+    Mutant(
+        "owed-and-forgotten", "smapd",
+        "            self._error(name, error)\n            return\n        self._owed.discard(name)\n",
+        "            self._error(name, error)\n        self._owed.discard(name)\n", "DUPLICATE",
+        "smapd tries to remove what a copy could not, fails as well, and has it delivered again",
+        where="delivered-and-not-removed-at-once+fault=smapd.unlink.EIO.1",
     ),
 )  # fmt: skip
 

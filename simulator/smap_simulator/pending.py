@@ -22,6 +22,7 @@ SYNCS = ("fsync", "fdatasync")
 LOSES = {
     Failure.ANYTHING: (Kind.DATA, Kind.SIZE, Kind.ATTR),
     Failure.ZEROS: (Kind.DATA,),
+    Failure.GARBAGE: (Kind.DATA,),
     Failure.SHORT: (Kind.DATA, Kind.SIZE),
 }
 
@@ -121,14 +122,22 @@ class Tracker:
         model, open_ = self._model, self._open
         own = [at for at, effect in enumerate(open_) if _is_own(effect, inode, open_, model.names.answer)]
         if data_only and not model.fdatasync_attributes.answer:
-            return [at for at in own if open_[at].kind != Kind.ATTR]
+            own = [at for at in own if open_[at].kind != Kind.ATTR]
+            if model.order.answer == Order.NOTHING:
+                return own
+            # The log is committed for what the bytes are found by, birth and size; a name that came later is not.
+            found_by = [at for at in own if open_[at].node is not None or open_[at].kind == Kind.SIZE]
+            return [at for at in own if not open_[at].directory or at <= max(found_by, default=-1)]
         if model.fsync.answer == Reach.OWN:
             return own
         logged = [at for at, effect in enumerate(open_) if _is_logged(effect, model)]
-        if model.fsync.answer == Reach.LOG_TO_OWN:
+        if model.fsync.answer != Reach.LOG and not self._commits_all(inode):
             last = max((at for at in logged if _changes(open_[at], inode)), default=-1)
             logged = [at for at in logged if at <= last]
         return sorted({*own, *logged})
+
+    def _commits_all(self, inode: int) -> bool:
+        return self._model.fsync.answer == Reach.LOG_BY_DIRECTORY and self._floor.is_directory(inode)
 
     def _dragged(self, wanted: list[int]) -> list[Effect]:
         """The wanted effects, and what the model has them take along."""
@@ -198,7 +207,7 @@ def _is_logged(effect: Effect, model: Model) -> bool:
 
 def _group(model: Model, cut: int, floor: Platter, effects: tuple[Effect, ...], lost: frozenset[int]) -> Pending:
     """Put effects that are durable together into groups, and find what each group rests upon."""
-    tied, joined = _tied(model, effects, lost)
+    tied, joined = _tied(model, floor, effects, lost)
     number: dict[int, int] = {}  # effect -> group
     groups: list[list[int]] = []
     loose: dict[Place, list[int]] = {}
@@ -224,23 +233,38 @@ def _halves(model: Model, effects: tuple[Effect, ...], at: int) -> bool:
     return is_rename and model.rename_atomic.answer
 
 
-def _tied(model: Model, effects: tuple[Effect, ...], lost: frozenset[int]) -> tuple[set[int], set[int]]:
+def _tied(model: Model, floor: Platter, effects: tuple[Effect, ...], lost: frozenset[int]) -> tuple[set[int], set[int]]:
     """Indices of DATA that is not loose, and of the SIZE that is durable together with the DATA before it."""
     tied: set[int] = set()
     joined: set[int] = set()
     everything = model.order.answer == Order.EVERYTHING
     if not everything and model.size.answer not in (Size.AFTER_DATA, Size.IN_LOG):
         return tied, joined
+    tails = _tails(model, floor, effects) if model.tail_ahead.answer else set()
     for at, effect in enumerate(effects):
-        if effect.kind != Kind.DATA or (at in lost and model.failure.answer != Failure.SHORT):
+        if at in tails or effect.kind != Kind.DATA or (at in lost and model.failure.answer != Failure.SHORT):
             continue
         after = effects[at + 1] if at + 1 < len(effects) else None
-        if after and after.kind == Kind.SIZE and (after.event, after.block) == (effect.event, effect.block):
+        if after and after.by_write and (after.event, after.block) == (effect.event, effect.block):
             tied.add(at)
             joined.add(at + 1)
         elif everything:
             tied.add(at)
     return tied, joined
+
+
+def _tails(model: Model, floor: Platter, effects: tuple[Effect, ...]) -> set[int]:
+    """Indices of DATA in a block that had bytes of its file before."""
+    found: set[int] = set()
+    sizes: dict[int, int] = {}
+    for at, effect in enumerate(effects):
+        if effect.kind == Kind.SIZE:
+            sizes[effect.inode] = effect.number
+        elif effect.kind == Kind.DATA:
+            size = sizes.get(effect.inode, floor.size_of(effect.inode))
+            if size > effect.block * model.unit_bytes.answer:
+                found.add(at)
+    return found
 
 
 def _needs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -210,6 +211,7 @@ _TABLE = (
         "a line without an end",
         (Client("an endless line", (Send(b"HELO " + b"x" * 9000), Send(b"x\r\n" + client.SESSION), Read(99))),),
     ),
+    Scenario("delivered, and not removed at once", (client.PIPELINED,), faults=(Fault("copy", "unlink", errno.EIO),)),
     Scenario("odd files in the spool directory", (client.PIPELINED,), start=_image(_ODD, {})),
 )
 NAMED = {scenario.name: scenario for scenario in _TABLE}
@@ -219,6 +221,14 @@ def cuts(leave: client.Step) -> Iterator[Scenario]:
     """A client that leaves after each byte of a session."""
     for position in range(len(client.SESSION) + 1):
         cut = client.cut_at(client.SESSION, position, leave)
+        yield Scenario(cut.name, (cut,), clauses=("timeout 30",))
+
+
+def stalls() -> Iterator[Scenario]:
+    """A client that falls silent in each state: before and within each line of a session."""
+    ends = [at + 2 for at in range(len(client.SESSION)) if client.SESSION[at : at + 2] == client.CRLF]
+    for position in sorted({0, 3, *ends, *(end + 3 for end in ends[:-1])}):
+        cut = client.cut_at(client.SESSION, position, client.Stall())
         yield Scenario(cut.name, (cut,), clauses=("timeout 30",))
 
 
@@ -235,7 +245,7 @@ def mailers() -> Iterator[Scenario]:
     slow = (mailer.HANGS, mailer.HANGS_DEAF)
     for behaviour in (
         *mailer.EXITS.values(),
-        *mailer.SIGNALS.values(),
+        *mailer.DEATHS.values(),
         *mailer.INPUTS,
         mailer.SLOW,
         mailer.FLOODS,

@@ -64,9 +64,8 @@ def _header(found: History, place: str) -> None:
 
 def _wrong_types(found: History) -> str:
     """What in the header is of no use; "" for nothing."""
-    texts = [("spool", found.spool), ("title", found.title), ("baddir", found.baddir or "")]
-    texts += [("notes", note) for note in found.notes]
-    texts += [(f"recipients of {it.id!r}", one) for it in found.messages for one in it.recipients]
+    texts = [("spool", found.spool), ("title", found.title), *(("notes", note) for note in found.notes)]
+    texts += [("baddir", found.baddir)] if found.baddir is not None else []
     for name, value in texts:
         if not isinstance(value, str):
             return f"{name} has {value!r}, which is no text; write it in quotes"

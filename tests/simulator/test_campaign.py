@@ -1,5 +1,6 @@
 """A campaign: it finds nothing in the reference, and the same whoever did what, and whenever."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from smap_simulator import campaign
-from smap_simulator.address import Address
+from smap_simulator import campaign, client, mailer
+from smap_simulator.address import SCENARIOS, Address, word
 from smap_simulator.campaign import Plan, Task, Totals
 from smap_simulator.experiment import Finding, Lab, Result
 from smap_simulator.fault import Effect, Fault
 from smap_simulator.history import dump
 from smap_simulator.models import MODELS
 from smap_simulator.mutants import loaded
+from smap_simulator.process import Process
 from smap_simulator.programs import load
 
 SMALL = Plan(
@@ -179,6 +181,48 @@ def test_a_fault_that_struck_nothing_is_not_measured() -> None:
     struck = Task("faults", "sweep", Address("one-message", fault=Fault("copy", "lstat", 5)))
     totals.add(struck, struck.carry_out(Lab(load())))
     assert "copy: EIO at lstat number 1" not in totals.not_struck(plan)
+
+
+# wait(2) is for one's own children and can only be interrupted; a kill(2) that is not permitted leaves a mailer that
+# hangs and holds the lock, and nothing that a program could do about it.
+CANNOT_FAIL = {("smapd", "wait"), ("copy", "wait"), ("copy", "kill")}
+
+
+def test_every_call_of_every_program_is_made_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that come only after another has failed."""
+    made: set[tuple[str, str]] = set()
+    before = Process.before
+
+    def watched(self: Process, call: str) -> None:
+        made.add((self.program, call))
+        before(self, call)
+
+    monkeypatch.setattr(Process, "before", watched)
+    lab = load()
+    for name in SCENARIOS:
+        if "-after-" not in name:  # the many where a client leaves at each byte
+            Address(name).play(lab)
+    tasks = Plan(chapters=("faults",)).tasks()
+    struck: set[tuple[str, str]] = set()
+    for task in tasks:
+        row = task.fault
+        assert row is not None
+        if row.effect is Effect.ERROR and row.errno != errno.EINTR and (row.program, row.call) not in struck:
+            fired = task.address.play(lab).fired
+            struck |= {(row.program, row.call)} if row in fired else set()
+    by_programs = {(program, call) for program, call in made if program != "mailer"}
+    assert by_programs - struck == CANNOT_FAIL
+
+
+def test_every_scripted_mailer_and_every_silence_is_a_scenario() -> None:
+    played = {rule.behaviour for scenario in SCENARIOS.values() for rule in scenario.mailer.rules}
+    others = {mailer.SLOW, mailer.FLOODS, mailer.HANGS, mailer.HANGS_DEAF, mailer.FORKS_AWAY}
+    assert others | {*mailer.EXITS.values(), *mailer.DEATHS.values(), *mailer.INPUTS} <= played
+    lines = client.SESSION.split(client.CRLF)[:-1]
+    before_each = [sum(len(line) + 2 for line in lines[:number]) for number in range(len(lines) + 1)]
+    assert {word(f"Stall after {at} of {len(client.SESSION)} bytes") for at in before_each} <= set(SCENARIOS)
+    tasks = {task.address.scenario for task in Plan(chapters=("scenarios",)).tasks()}
+    assert tasks == set(SCENARIOS)
 
 
 def test_allowed_findings_are_counted_apart() -> None:

@@ -21,6 +21,7 @@ SCENARIOS = (
     ONE_MESSAGE,
     NAMED["a reset in the middle of the body"],
     NAMED["permanent failure"],
+    NAMED["delivered, and not removed at once"],
 )
 
 
@@ -33,7 +34,7 @@ def play(wanted: Scenario) -> Finished:
 
 def everywhere(row: Fault, scenarios: tuple[Scenario, ...] = SCENARIOS) -> Iterator[tuple[Fault, Finished]]:
     for wanted in scenarios:
-        yield from sweep(row, lambda struck, wanted=wanted: play(wanted.with_faults(struck)))  # type: ignore[misc]
+        yield from sweep(row, lambda struck, wanted=wanted: play(wanted.with_faults(*wanted.faults, struck)))  # type: ignore[misc]
 
 
 def promised(finished: Finished) -> int:

@@ -9,7 +9,7 @@ from history_script import script
 from smap_simulator import soundness
 from smap_simulator.address import SCENARIOS, Address
 from smap_simulator.crash import live
-from smap_simulator.history import History, HistoryError, Message, dump
+from smap_simulator.history import History, HistoryError, Message, Spawn, dump
 from smap_simulator.image import FILE, Node
 from smap_simulator.programs import load
 from smap_simulator.world import run
@@ -86,6 +86,10 @@ def test_an_event_that_cannot_have_been_is_told(
         ({"spool": "nowhere"}, "the start has no spool directory 'nowhere'; add it, or mend `spool`"),
         ({"spool": 7}, "spool has 7, which is no text"),
         ({"notes": [1]}, "notes has 1, which is no text"),
+        ({"notes": 5}, "TypeError: 'int' object is not iterable; the header is damaged"),
+        ({"baddir": 0}, "baddir has 0, which is no text"),
+        ({"baddir": []}, "baddir has [], which is no text"),
+        ({"title": "\ud800"}, "no JSON: half a character, '\\ud800', is no text"),
         ({"start": {}}, "the start has no root directory; it is inode 1"),
     ],
 )
@@ -93,6 +97,24 @@ def test_a_header_that_cannot_be_is_told(changes: dict[str, object], told: str, 
     lines = lines_of(story())
     lines[0] |= changes
     assert complaint(lines, tmp_path).startswith(f"line 1: {told}")
+
+
+def test_words_that_are_no_text_are_told(tmp_path: Path) -> None:
+    for field, value, told in (
+        ("argv", ["sendmail", 7], "field 'argv' has 7, which is no text"),
+        ("argv", ["\udfff"], "half a character, '\\udfff', is no text"),
+    ):
+        lines = lines_of(replace(story(), events=(*story().events, Spawn(10, "smapd", 11, ("smapd", "m")))))
+        lines[-1][field] = value
+        assert complaint(lines, tmp_path).startswith(f"line {len(lines)}: {told}")
+
+
+def test_a_whole_character_of_two_halves_is_text(tmp_path: Path) -> None:
+    lines = lines_of(replace(story(), title="\U0001f600"))
+    file = tmp_path / "h.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="ascii")
+    assert "\\ud83d" in file.read_text(encoding="ascii")
+    assert soundness.load(file).title == "\U0001f600"
 
 
 def test_a_start_that_hangs_together_badly_is_told(tmp_path: Path) -> None:
