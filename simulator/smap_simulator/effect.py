@@ -112,8 +112,13 @@ def _written(index: int, event: Write, sizes: dict[int, int], unit_bytes: int) -
 
 
 def _truncated(index: int, event: Truncate, sizes: dict[int, int], unit_bytes: int) -> Iterator[Effect]:
-    """What is cut off is zeros in the page cache to the end of its page, which may be written back before the size."""
+    """What is cut off is zeros in the page cache to the end of its page, which may be written back before the size.
+
+    To the size that the file has already, nothing is done.
+    """
     inode, size = event.inode, event.size_bytes
+    if size == sizes.get(inode, 0):
+        return
     start, end = size, min(sizes.get(inode, 0), -(-size // BLOCK_BYTES) * BLOCK_BYTES)
     while start < end:
         block = start // unit_bytes
