@@ -6,7 +6,7 @@ import sys
 from ..smapd import Daemon, deliver
 from . import identity
 from .identity import EX_OSERR, EX_USAGE, Refusal
-from .machine import System
+from .machine import System, reset_signals
 from .syslog import Syslog, report_bugs_to
 
 _STANDARD_INPUT = 0
@@ -15,6 +15,7 @@ _NULL = "/dev/null"
 
 def main() -> None:
     """The program. Does not return."""
+    reset_signals()
     os.umask(0o022)
     identity.close_descriptors()
     _open_standard_descriptors()

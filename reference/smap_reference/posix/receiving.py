@@ -17,7 +17,7 @@ from ..smap import converse
 from ..spool import is_same
 from . import identity
 from .identity import EX_USAGE, Refusal
-from .machine import System
+from .machine import System, reset_signals
 from .peer import Peer
 from .syslog import Syslog, report_bugs_to
 
@@ -35,6 +35,7 @@ _PAUSE_S = 0.2  # where the machine has no descriptors or processes left, trying
 
 def main() -> None:
     """The program. Does not return."""
+    reset_signals()
     os.umask(0o022)  # what a spool file's mode is stays with us
     identity.close_descriptors()
     client = _client()

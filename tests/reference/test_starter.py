@@ -1,0 +1,68 @@
+"""What the starter of smap and smapd may have left them: signals, descriptors, children."""
+
+import signal
+import socket
+from pathlib import Path
+
+from own_log import Log
+from own_mailer import Mailer, files, message
+from programs import Installation, to_end
+from test_smap_start import CODES, MAIL, codes
+
+IGNORED = ["env", "--ignore-signal=CHLD"]
+BLOCKED = ["env", "--block-signal=CHLD"]
+
+
+# Signals
+
+
+def test_smapd_delivers_where_the_end_of_children_was_ignored(place: Installation, log: Log, mailer: Mailer) -> None:
+    place.table(smapd={"sendmail": mailer.path, "deliveries": 1})
+    for number in range(2):
+        message(place, f"m{number}")
+    place.start(*log.before, *IGNORED, place.smapd)
+    log.seen(" delivered ", times=2)
+
+
+def test_by_hand_smapd_sees_how_its_mailer_ended(place: Installation, log: Log, mailer: Mailer) -> None:
+    place.table(smapd={"sendmail": mailer.path, "mailertime": 1})
+    message(place, "one")
+    copy = place.start(*log.before, *IGNORED, place.smapd, "one", cwd=place.spool)
+    assert copy.wait() == 0
+    assert files(place.spool) == set()
+
+
+def test_wait_mode_sees_its_sessions_end_where_that_was_blocked(place: Installation, log: Log) -> None:
+    place.table(smap={"sessions": 1})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place.start(*log.before, *BLOCKED, place.smap, stdin=listening, stdout=listening, stderr=listening)
+        for _ in range(2):
+            client = place.client(listening.getsockname())
+            client.sendall(MAIL)
+            assert codes(to_end(client)) == CODES
+
+
+def test_an_interrupt_from_the_terminal_is_no_bug(place: Installation, log: Log) -> None:
+    client, smap = place.session(*log.before)
+    assert codes(client.recv(512)) == [220]
+    smap.send_signal(signal.SIGINT)
+    assert smap.wait() == -signal.SIGINT
+    assert log.lines == []
+
+
+def test_the_mailer_ignores_nothing(place: Installation, log: Log) -> None:
+    seen = place.spool / "seen"
+    mailer = place.root / "mailer"
+    mailer.write_text(f"#!/bin/sh\ngrep SigIgn: /proc/self/status > {seen}\n", "ascii")
+    mailer.chmod(0o755)
+    place.table(smapd={"sendmail": mailer})
+    message(place, "one")
+    place.start(*log.before, "env", "--ignore-signal=ALRM,QUIT,USR1", place.smapd)
+    log.seen(" delivered file=one ")
+    assert ignored(seen).isdisjoint({signal.SIGALRM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGPIPE})
+
+
+def ignored(status: Path) -> set[int]:
+    """The signals of the line SigIgn of /proc."""
+    mask = int(status.read_text("ascii").split()[1], 16)
+    return {number for number in range(1, 65) if mask >> number - 1 & 1}
