@@ -4,9 +4,10 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
 from own_log import Log
 from own_mailer import Mailer, files, message
-from programs import Installation, to_end
+from programs import Installation, interpreter, to_end
 from test_smap_start import CODES, MAIL, codes
 
 IGNORED = ["env", "--ignore-signal=CHLD"]
@@ -66,3 +67,28 @@ def ignored(status: Path) -> set[int]:
     """The signals of the line SigIgn of /proc."""
     mask = int(status.read_text("ascii").split()[1], 16)
     return {number for number in range(1, 65) if mask >> number - 1 & 1}
+
+
+# Descriptors
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_wait_mode_with_closed_descriptors_tells_the_log_and_not_the_client(
+    place: Installation, log: Log, closed: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place.start(*log.before, "sh", "-c", f'exec "$0" {closed}', place.smap, stdin=listening)
+        client = place.client(listening.getsockname())
+        client.sendall(MAIL)
+        assert codes(to_end(client)) == CODES
+    log.seen(" taken file=m")
+
+
+def test_a_descriptor_above_the_limit_is_closed_too(place: Installation, log: Log) -> None:
+    lowered = (
+        "import os, resource, sys; os.dup2(os.open('/', 0), 700); "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    client, smap = place.session(*log.before, interpreter(), "-c", lowered)
+    assert codes(client.recv(512)) == [220]
+    assert not Path(f"/proc/{smap.pid}/fd/700").exists()

@@ -197,7 +197,7 @@ DELIVERING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "descriptors-handed-on", "posix/delivering",
-        "    identity.close_descriptors()\n    _open_standard_descriptors()\n", "    _open_standard_descriptors()\n",
+        "    identity.close_descriptors()\n    identity.open", "    identity.open",
         {"PRIV-09": "descriptors of the mailer"},
         ("priv::test_the_mailer_inherits_neither_variables_nor_descriptors",),
         "what smapd was started with stays open down to the mailer",

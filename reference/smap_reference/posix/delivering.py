@@ -18,7 +18,7 @@ def main() -> None:
     reset_signals()
     os.umask(0o022)
     identity.close_descriptors()
-    _open_standard_descriptors()
+    identity.open_standard_descriptors()
     log = Syslog("smapd", 2, echo=len(sys.argv) == 1)
     report_bugs_to(log)
     try:
@@ -55,13 +55,6 @@ def _start(log: Syslog) -> int:
     daemon = System(log, identity.environment())
     daemon.processes.hold_signals()
     return Daemon(daemon, settings).run()
-
-
-def _open_standard_descriptors() -> None:
-    """See that 0, 1 and 2 are open, so that no spool file is ever one of them by accident."""
-    while (fd := os.open(_NULL, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 def _is_supervised() -> bool:

@@ -39,7 +39,9 @@ def main() -> None:
     os.umask(0o022)  # what a spool file's mode is stays with us
     identity.close_descriptors()
     client = _client()
-    log = Syslog("smap", None if client is not None and _is_on_client(2) else 2)
+    fallback = None if client is not None and _is_on_client(2) else 2
+    identity.open_standard_descriptors()
+    log = Syslog("smap", fallback)
     report_bugs_to(log)
     if client is None:
         log.error("refused to start: descriptor 0 is no socket; smap is started by inetd, see smap(8)")
