@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from own_log import Log
 from own_mailer import Mailer, files, message
-from programs import Installation, interpreter, to_end
+from programs import Installation, below, interpreter, state, to_end, until
 from test_smap_start import CODES, MAIL, codes
 
 IGNORED = ["env", "--ignore-signal=CHLD"]
@@ -92,3 +92,23 @@ def test_a_descriptor_above_the_limit_is_closed_too(place: Installation, log: Lo
     client, smap = place.session(*log.before, interpreter(), "-c", lowered)
     assert codes(client.recv(512)) == [220]
     assert not Path(f"/proc/{smap.pid}/fd/700").exists()
+
+
+# Children
+
+
+def test_wait_mode_counts_no_child_that_is_not_its_own(place: Installation, log: Log) -> None:
+    place.table(smap={"sessions": 1})
+    # The shell's children become smap's by exec, and end under it.
+    script = f'for n in 1 2; do (while [ ! -e {place.root}/go ]; do sleep 0.02; done) & done; exec "$0"'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        smap = place.start(*log.before, "sh", "-c", script, place.smap, stdin=listening)
+        first = place.client(listening.getsockname())
+        assert codes(first.recv(512)) == [220]
+        (place.root / "go").touch()
+        until("the strangers to end", lambda: len(below(smap.pid)) == 1)
+        second = place.client(listening.getsockname())
+        until("smap to sleep", lambda: state(smap.pid) == "S")
+        assert len(below(smap.pid)) == 1
+        first.close()  # makes room
+        assert codes(second.recv(512)) == [220]
