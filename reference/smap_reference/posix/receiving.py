@@ -55,6 +55,7 @@ def _session(client: "socket.socket", log: Syslog) -> int:
     """One session, from the table to the farewell; the exit status."""
     peer = Peer(client)
     system = System(log, {})
+    log.enclose()
     try:
         settings = _jailed()
     except Refusal as refusal:
@@ -133,6 +134,7 @@ def _fork_session(listening: "socket.socket", log: Syslog) -> set[int]:
     if child:
         os.close(connection)
         return {child}
+    log.connect()  # the daemon may be another one by now
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listening.detach()
