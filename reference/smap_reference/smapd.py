@@ -150,7 +150,8 @@ class Daemon:
         self._settings = settings
         self._running: dict[int, str] = {}  # process id -> spool file
         self._waiting: list[str] = []  # spool files found by the last scan, still to be started
-        self._tried: set[str] = set()  # so that new mail goes before what was kept
+        self._started = 0  # copies
+        self._tried: dict[str, int] = {}  # spool file -> its last copy: new mail goes first, then who waits longest
         self._owed: set[str] = set()  # delivered, but not removed: to be removed, not delivered again
 
     def run(self) -> int:
@@ -178,12 +179,12 @@ class Daemon:
             self._error("-", error)
             return
         present = set(names)
-        self._tried &= present
+        self._tried = {name: copy for name, copy in self._tried.items() if name in present}
         self._owed &= present
         for name in sorted(self._owed):
             self._remove_owed(name)
         busy = set(self._running.values()) | self._owed
-        self._waiting = sorted(present - busy, key=lambda name: (name in self._tried, name))
+        self._waiting = sorted(present - busy, key=lambda name: (self._tried.get(name, 0), name))
 
     def _start_copies(self) -> None:
         """Start copies until as many as may run at a time do, or nothing is left to start."""
@@ -206,7 +207,8 @@ class Daemon:
             self._error(name, error)
         else:
             self._running[pid] = name
-            self._tried.add(name)
+            self._started += 1
+            self._tried[name] = self._started
         try:
             self._system.disk.close(fd)  # the lock goes on in the copy
         except OSError as error:

@@ -213,7 +213,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "tried-only-once", "smapd", "busy = set(self._running.values()) | self._owed\n",
-        "busy = set(self._running.values()) | self._owed | self._tried\n", "STUCK",
+        "busy = set(self._running.values()) | self._owed | set(self._tried)\n", "STUCK",
         "what was kept once lies there until smapd is started again",
         where="temporary-failure-then-success",
     ),

@@ -12,7 +12,7 @@ set -e
 mount -t tmpfs -o mode=755 tmpfs "$0/dev"
 for node in null zero random urandom tty; do touch "$0/dev/$node"; mount --bind "/dev/$node" "$0/dev/$node"; done
 mkdir -m 1777 "$0/dev/shm"
-if [ -S "$0/log" ]; then touch "$0/dev/log"; mount --bind "$0/log" "$0/dev/log"; fi
+ln -s "$0/log" "$0/dev/log"
 mount --rbind "$0/dev" /dev
 exec "$@"
 """
@@ -22,18 +22,24 @@ class Log:
     """What the programs say to /dev/log. Put `before` in front of a program for it to have this log and no other."""
 
     def __init__(self, root: Path, *, is_there: bool = True) -> None:
-        """Without `is_there` the programs find no /dev/log at all."""
+        """Without `is_there` the programs find no /dev/log until `open`."""
         folder = root / "own-log"
         (folder / "dev").mkdir(parents=True)
         self.before = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", _ENTER, str(folder)]
         self.lines: list[str] = []
+        self._path = folder / "log"
         self._thread: threading.Thread | None = None
         if is_there:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.bind(str(folder / "log"))
-            (folder / "log").chmod(0o666)
-            self._thread = threading.Thread(target=self._listen, daemon=True)
-            self._thread.start()
+            self.open()
+
+    def open(self) -> None:
+        """The daemon is there, or there again."""
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._path))
+        self._path.chmod(0o666)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def _listen(self) -> None:
         try:

@@ -54,7 +54,7 @@ DELIVERING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "one-message-stops-the-others", "smapd",
-        "        self._waiting = sorted(present - busy, key=lambda name: (name in self._tried, name))\n",
+        "        self._waiting = sorted(present - busy, key=lambda name: (self._tried.get(name, 0), name))\n",
         "        self._waiting = sorted(present) if not self._tried else []\n",
         {"SCAN-07": "got not within"},
         ("scan::test_messages_that_cannot_be_delivered_do_not_stop_the_others[with baddir]",),
@@ -197,7 +197,7 @@ DELIVERING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "descriptors-handed-on", "posix/delivering",
-        "    identity.close_descriptors()\n    _open_standard_descriptors()\n", "    _open_standard_descriptors()\n",
+        "    identity.close_descriptors()\n    identity.open", "    identity.open",
         {"PRIV-09": "descriptors of the mailer"},
         ("priv::test_the_mailer_inherits_neither_variables_nor_descriptors",),
         "what smapd was started with stays open down to the mailer",

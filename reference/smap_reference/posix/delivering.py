@@ -6,7 +6,7 @@ import sys
 from ..smapd import Daemon, deliver
 from . import identity
 from .identity import EX_OSERR, EX_USAGE, Refusal
-from .machine import System
+from .machine import System, reset_signals
 from .syslog import Syslog, report_bugs_to
 
 _STANDARD_INPUT = 0
@@ -15,9 +15,10 @@ _NULL = "/dev/null"
 
 def main() -> None:
     """The program. Does not return."""
+    reset_signals()
     os.umask(0o022)
     identity.close_descriptors()
-    _open_standard_descriptors()
+    identity.open_standard_descriptors()
     log = Syslog("smapd", 2, echo=len(sys.argv) == 1)
     report_bugs_to(log)
     try:
@@ -54,13 +55,6 @@ def _start(log: Syslog) -> int:
     daemon = System(log, identity.environment())
     daemon.processes.hold_signals()
     return Daemon(daemon, settings).run()
-
-
-def _open_standard_descriptors() -> None:
-    """See that 0, 1 and 2 are open, so that no spool file is ever one of them by accident."""
-    while (fd := os.open(_NULL, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 def _is_supervised() -> bool:

@@ -17,6 +17,7 @@ EX_OSERR = 71
 EX_CONFIG = 78
 
 _TABLE_VARIABLE = "NETPERM_TABLE"
+_NULL = "/dev/null"
 
 
 class Refusal(Exception):  # noqa: N818 - it is the program that refuses
@@ -29,10 +30,27 @@ class Refusal(Exception):  # noqa: N818 - it is the program that refuses
 
 def close_descriptors(*, but: int = -1) -> None:
     """Close what the program was started with beyond 0, 1 and 2, and keep one of them."""
-    last = os.sysconf("SC_OPEN_MAX")
+    last = _beyond_descriptors()
     if but >= 3:
         os.closerange(3, but)
     os.closerange(max(3, but + 1), last)
+
+
+def _beyond_descriptors() -> int:
+    """A number above every open descriptor's. The limit may have been lowered since they were opened."""
+    try:
+        return 1 + max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        return os.sysconf("SC_OPEN_MAX")
+
+
+def open_standard_descriptors() -> None:
+    """See that 0, 1 and 2 are open, so that no spool file, and no log, is ever one of them by accident."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(_NULL, os.O_RDWR), True)  # the lowest that is free: this one
 
 
 def table_path() -> str:

@@ -32,11 +32,19 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _NO_RENAMEAT2 = frozenset((errno.ENOSYS, errno.EINVAL))
 
-# What a program expects of signals when it starts; Python changes the first two for itself.
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+# What we start expects nothing else of signals: a mailer may wait for its SIGALRM.
+_DEFAULT_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 _AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 _WAIT_S_MAX = 2**31  # 68 years; what the kernel takes has a bound, and `wakeup` may be beyond it
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def reset_signals() -> None:
+    """Undo what the starter may have left us. What it ignores for us otherwise (`nohup`) stays ignored."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, the kernel takes our children before we do
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Python's own: it would look like a bug of ours
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Disk:

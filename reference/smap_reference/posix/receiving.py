@@ -17,7 +17,7 @@ from ..smap import converse
 from ..spool import is_same
 from . import identity
 from .identity import EX_USAGE, Refusal
-from .machine import System
+from .machine import System, reset_signals
 from .peer import Peer
 from .syslog import Syslog, report_bugs_to
 
@@ -35,10 +35,13 @@ _PAUSE_S = 0.2  # where the machine has no descriptors or processes left, trying
 
 def main() -> None:
     """The program. Does not return."""
+    reset_signals()
     os.umask(0o022)  # what a spool file's mode is stays with us
     identity.close_descriptors()
     client = _client()
-    log = Syslog("smap", None if client is not None and _is_on_client(2) else 2)
+    fallback = None if client is not None and _is_on_client(2) else 2
+    identity.open_standard_descriptors()
+    log = Syslog("smap", fallback)
     report_bugs_to(log)
     if client is None:
         log.error("refused to start: descriptor 0 is no socket; smap is started by inetd, see smap(8)")
@@ -52,6 +55,7 @@ def _session(client: "socket.socket", log: Syslog) -> int:
     """One session, from the table to the farewell; the exit status."""
     peer = Peer(client)
     system = System(log, {})
+    log.enclose()
     try:
         settings = _jailed()
     except Refusal as refusal:
@@ -98,38 +102,39 @@ def _accept(listening: "socket.socket", log: Syslog) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     listening.setblocking(False)
-    sessions = 0
+    sessions: set[int] = set()  # their process ids
     while True:
         poll = select.poll()
         poll.register(wake_r, select.POLLIN)
-        if sessions < sessions_max:
+        if len(sessions) < sessions_max:
             poll.register(listening, select.POLLIN)
         poll.poll()
         sessions -= _reap(wake_r)
-        if sessions < sessions_max:
-            sessions += _fork_session(listening, log)
+        if len(sessions) < sessions_max:
+            sessions |= _fork_session(listening, log)
 
 
-def _fork_session(listening: "socket.socket", log: Syslog) -> int:
-    """Accept one client, if there is one, and fork its session; how many sessions that makes."""
+def _fork_session(listening: "socket.socket", log: Syslog) -> set[int]:
+    """Accept one client, if there is one, and fork its session; the process ids of what that makes."""
     try:
         connection, _ = listening._accept()  # type: ignore[attr-defined]
     except BlockingIOError:
-        return 0
+        return set()
     except OSError as error:
         log.error(line("error", reason=f"accept: {reason(error)}"))
         time.sleep(_PAUSE_S)
-        return 0
+        return set()
     try:
         child = os.fork()
     except OSError as error:
         log.error(line("error", reason=f"fork: {reason(error)}"))
         os.close(connection)
         time.sleep(_PAUSE_S)
-        return 0
+        return set()
     if child:
         os.close(connection)
-        return 1
+        return {child}
+    log.connect()  # the daemon may be another one by now
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listening.detach()
@@ -157,16 +162,16 @@ def _is_on_client(fd: int) -> bool:
         return True
 
 
-def _reap(wake_r: int) -> int:
-    """Take the children that have ended; how many."""
+def _reap(wake_r: int) -> set[int]:
+    """Take the children that have ended: sessions, and what the starter had left to us; their process ids."""
     try:
         os.read(wake_r, 4096)
     except BlockingIOError:
-        return 0
-    ended = 0
+        return set()
+    ended = set()
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            ended += 1
+        while child := os.waitpid(-1, os.WNOHANG)[0]:
+            ended.add(child)
     except ChildProcessError:
         pass
     return ended

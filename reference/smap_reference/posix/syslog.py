@@ -1,7 +1,8 @@
 """syslog, without the C library: datagrams to /dev/log on a socket that is open before the change of root.
 
 The C library's syslog would look for the zone's file and, when the daemon was restarted, for /dev/log again: inside
-the jail, where a name may mean anything. Here nothing is opened after the start; a line that cannot be sent is dropped.
+the jail, where a name may mean anything. Here nothing is opened in the jail; outside of it /dev/log is looked for again
+when a line cannot be sent. One that cannot be sent then, or would have to wait, is dropped.
 """
 
 import _socket as socket
@@ -30,7 +31,9 @@ class Syslog:
         self._fallback = fallback
         self.echo = echo  # to the fallback too: somebody is looking
         time.localtime()  # reads the zone's file now, while it can be found
-        self._socket = _connected()
+        self._socket: socket.socket | None = None
+        self._is_enclosed = False
+        self.connect()
 
     def info(self, line: str) -> None:
         self._write(_INFO, line)
@@ -45,43 +48,67 @@ class Syslog:
         """Forget the fallback: it is somebody else's now."""
         self._fallback = None
 
+    def connect(self) -> "socket.socket | None":
+        """Connect to the syslog daemon that is there now; None when there is none, or when this is the jail."""
+        if self._is_enclosed:
+            return None
+        try:
+            connection = self._socket or socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError:
+            return None
+        try:
+            connection.connect(_SOCKET)
+        except OSError:
+            if self._socket is None:
+                connection.close()
+            return None
+        self._socket = connection
+        return connection
+
+    def enclose(self) -> None:
+        """Open nothing from now on: in the jail a name may mean anything."""
+        self._is_enclosed = True
+
     def fileno(self) -> int:
         """The descriptor of the log's socket; -1 when there is none."""
         return self._socket.fileno() if self._socket is not None else -1
 
     def _write(self, severity: int, line: str) -> None:
         text = line.encode("ascii", "backslashreplace")[:LOG_LINE_BYTES_MAX]
-        if self._socket is not None:
-            now = time.localtime()
-            stamp = f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:2d} {now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"
-            header = f"<{_FACILITY_MAIL | severity}>{stamp} {self._program}[{os.getpid()}]: "
+        now = time.localtime()
+        stamp = f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:2d} {now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"
+        header = f"<{_FACILITY_MAIL | severity}>{stamp} {self._program}[{os.getpid()}]: "
+        if not self._send(header.encode("ascii") + text) or self.echo:
+            self._to_fallback(text)
+
+    def _send(self, datagram: bytes) -> bool:
+        """Send to the daemon, or to one that has taken its place; whether that was done."""
+        connection = self._socket or self.connect()
+        for _ in range(2):
+            if connection is None:
+                return False
             try:
-                self._socket.send(header.encode("ascii") + text, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                connection.send(datagram, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:  # it is there, and does not read
+                return False
             except OSError:
-                self._to_fallback(text)
+                connection = self.connect()
             else:
-                if self.echo:
-                    self._to_fallback(text)
-            return
-        self._to_fallback(text)
+                return True
+        return False
 
     def _to_fallback(self, text: bytes) -> None:
         if self._fallback is None:
             return
+        import select  # noqa: PLC0415 - smap has it already; smapd's copies, started for each message, seldom come here
+
+        poll = select.poll()
+        poll.register(self._fallback, select.POLLOUT)
         try:
-            os.write(self._fallback, self._program.encode("ascii") + b": " + text + b"\n")
+            if poll.poll(0):  # a pipe that takes anything takes a line whole; one that nobody reads would hold up mail
+                os.write(self._fallback, self._program.encode("ascii") + b": " + text + b"\n")
         except OSError:
             pass  # there is nobody left to tell
-
-
-def _connected() -> "socket.socket | None":
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        connection.connect(_SOCKET)
-    except OSError:
-        connection.close()
-        return None
-    return connection
 
 
 def report_bugs_to(log: Syslog) -> None:
