@@ -253,7 +253,6 @@ def read(directory: Path) -> Run:
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"schema {schema!r} is not {SCHEMA}")
-    _check(plain)
     about = {name: plain[name] for name in asdict(About())} | {"options": tuple(plain["options"])}
     return Run(
         plain["target"],
@@ -264,16 +263,6 @@ def read(directory: Path) -> Run:
         tuple(Known(entry["rule"], entry["reason"], entry["match"], entry["issue"]) for entry in plain["known"]),
         About(**about),
     )
-
-
-def _check(plain: dict[str, Any]) -> None:
-    """ValueError with the place, where somebody has changed what we wrote."""
-    import jsonschema  # noqa: PLC0415 - only who reads an earlier run needs it
-
-    try:
-        jsonschema.validate(plain, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
-    except jsonschema.ValidationError as error:
-        raise ValueError(f"{error.json_path}: {error.message[:200]}") from None
 
 
 def _read_case(plain: dict[str, Any], directory: Path) -> CaseResult:

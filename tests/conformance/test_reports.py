@@ -273,18 +273,13 @@ def test_show_a_rule_tells_all_about_it(failed: tuple[Path, Judged]) -> None:
         (["rerun", "report", "--case", SANITY[:-1]], f"no case {SANITY[:-1]} in report: did you mean {SANITY}?"),
         (["show", "broken"], "broken/results.json: no JSON"),
         (["show", "older"], "older/results.json: schema 1 is not 2: run the suite again"),
-        (["show", "partial"], "partial/results.json: $: 'target' is a required property: run the suite again"),
-        (["report", "changed"], "changed/results.json: $.cases[0].detail: None is not of type 'string': run the suite"),
-        (["known", "--from", "changed"], "changed/results.json: $.cases[0].detail: None is not of type 'string'"),
+        (["show", "partial"], "partial/results.json: no 'version' there: run the suite again"),
         (["show", "broken/results.json"], "broken/results.json/results.json: Not a directory: name what"),
     ],
 )  # fmt: skip
 def test_a_mistake_about_an_earlier_run(failed: tuple[Path, Judged], words: list[str], complaint: str) -> None:
     directory, _ = failed
-    changed = json.loads((directory / "report/results.json").read_text(encoding="utf-8"))
-    changed["cases"][0]["detail"] = None
-    texts = {"broken": "{", "older": '{"schema": 1}', "partial": '{"schema": 2}', "changed": json.dumps(changed)}
-    for name, text in texts.items():
+    for name, text in (("broken", "{"), ("older", '{"schema": 1}'), ("partial", '{"schema": 2}')):
         (directory / name).mkdir(exist_ok=True)
         (directory / name / "results.json").write_text(text, encoding="utf-8")
     run = said(directory, *words)

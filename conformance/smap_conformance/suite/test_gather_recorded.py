@@ -57,8 +57,9 @@ def test_the_way_out_as_recorded(lab: Lab, request: pytest.FixtureRequest, scene
     with lab.place(trace=Trace()) as place:
         try:
             played(place, scene)
-        except Overdue as overdue:
-            # That breaks rules of MAILER or SCAN, and none of these unless the recording says so.
+        except (
+            Overdue
+        ) as overdue:  # that breaks rules of MAILER or SCAN, and none of these unless the recording says so
             for smapd in place.smapds:
                 smapd.kill()
             judge(place, seen_whole(place), rules)
