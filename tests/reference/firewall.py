@@ -9,6 +9,7 @@ this one. A case prints what it saw as one line of JSON.
 prints a session with the smap that openbsd-inetd starts from samples/inetd.conf, and the log of both programs.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -32,6 +33,7 @@ SAMPLES = ROOT / "samples"
 SPOOL = Path("/var/spool/smap")
 SMAP = "/usr/local/libexec/smap"
 SENT = Path("/run/sent")  # what the mailer was given
+MANAGER = "/lib/systemd/systemd"
 WAIT_S_MAX = 60.0
 
 NAMESPACES = [
@@ -325,6 +327,43 @@ def units() -> dict[str, object]:
     return {"units": found, "status": done.returncode, "said": done.stdout + done.stderr}
 
 
+def stormed(socket_unit: str) -> dict[str, object]:
+    """systemd on the sample: more clients in a moment than it likes, or a table that is of no use for a while."""
+    log = Log()
+    install(log)
+    manager = Path("/run/manager")
+    shutil.copytree(SAMPLES, manager / "systemd/user", ignore=lambda _, names: [n for n in names if "smap" not in n])
+    Path("/run/systemd/system").mkdir(parents=True)  # it looks whether this is a machine of systemd's
+    os.environ.update(XDG_RUNTIME_DIR=str(manager), XDG_CONFIG_HOME=str(manager))
+    start([MANAGER, "--user", "--unit=basic.target", "--log-target=console"])
+    control = ["systemctl", "--user"]
+    until("systemd", lambda: subprocess.run([*control, "start", socket_unit], check=False).returncode == 0)
+    if unit(socket_unit)["Accept"] == "yes":
+        for _ in range(250):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", 25), WAIT_S_MAX).close()
+    else:
+        table = Path("/usr/local/etc/netperm-table")
+        shutil.move(table, "/run/away")
+        for _ in range(25):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 25), WAIT_S_MAX) as client:
+                client.recv(512)
+        shutil.move("/run/away", table)
+    shown = subprocess.run([*control, "show", "--property=Result", socket_unit], check=True, capture_output=True)
+    if shown.stdout == b"Result=success\n":
+        until("a mail that is taken", mailed_after_the_storm)
+    return {"unit": shown.stdout.decode().strip(), "mail": sum(1 for _ in SPOOL.iterdir())}
+
+
+def mailed_after_the_storm() -> bool:
+    """Whether a mail gets through: the bound on sessions of one client may still be reached."""
+    try:
+        mail("after the storm")
+    except (OSError, smtplib.SMTPException):
+        return False
+    return True
+
+
 def print_session() -> None:
     """The first mail of the page, for people."""
     done = subprocess.run(
@@ -355,6 +394,7 @@ CASES: dict[str, Callable[..., dict[str, object]]] = {
     "upgraded": upgraded,
     "cron": cron,
     "units": units,
+    "stormed": stormed,
 }
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ NEEDS = {
 }
 PACKAGES = {
     "inetd": "openbsd-inetd", "xinetd": "xinetd", "tcpserver": "ucspi-tcp", "systemd-socket-activate": "systemd",
-    "systemd-analyze": "systemd", "setpriv": "util-linux", "useradd": "passwd", "python3": "python3",
+    "systemctl": "systemd", "systemd-analyze": "systemd", "setpriv": "util-linux", "useradd": "passwd",
+    "python3": "python3",
 }  # fmt: skip
 
 
@@ -136,3 +137,9 @@ def test_an_upgrade_changes_over() -> None:
     found = on_the_firewall("upgraded")
     assert "'/usr/local/lib/smap.2'" in found["program"]
     assert " taken " in found["log"]
+
+
+@pytest.mark.parametrize("socket_unit", ["smap.socket", "smap-wait.socket"])
+def test_no_storm_of_clients_and_no_table_of_no_use_ends_the_socket(socket_unit: str) -> None:
+    must_have("systemctl")
+    assert on_the_firewall("stormed", socket_unit) == {"unit": "Result=success", "mail": 1}
