@@ -54,6 +54,11 @@ def needs_root() -> None:
         pytest.skip("only root can change root and user")  # a plain user's run is no lesser CI: root's has been there
 
 
+@pytest.fixture(name="unmet")
+def _unmet() -> object:
+    return unmet
+
+
 @pytest.fixture(name="needs")
 def _needs() -> object:
     return needs

@@ -19,8 +19,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mfusepy
-
 PAGE_BYTES = 4096
 # What nobody ever wrote over: it shows in a file whose size ran ahead of its bytes.
 FILLER = (b"what somebody else had written here " * 114)[: PAGE_BYTES - 1] + b"\n"
@@ -89,7 +87,7 @@ def write(pages: Pages, put: Put) -> None:
         offset, data = offset + taken, data[taken:]
 
 
-class Disk(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
+class Disk:
     """The file system of one file. `pages` is what the disk holds; a write with the bytes `spoils` in it fails."""
 
     use_ns = True
@@ -125,7 +123,7 @@ class Disk(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
             return {"st_mode": stat.S_IFDIR | 0o700, "st_nlink": 2}
         if path == f"/{NAME}":
             return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": 1, "st_size": self.size_bytes}
-        raise mfusepy.FuseOSError(errno.ENOENT)
+        raise OSError(errno.ENOENT, path)
 
     def readdir(self, _path: str, _fh: int) -> list[str]:
         return [".", "..", NAME]
@@ -141,7 +139,7 @@ class Disk(mfusepy.Operations):  # type: ignore[misc]  # mfusepy has no types
 
     def write(self, _path: str, data: bytes, offset: int, _fh: int) -> int:
         if self.spoils and self.spoils in data:
-            raise mfusepy.FuseOSError(errno.EIO)
+            raise OSError(errno.EIO, "spoilt")
         put = Put(offset, bytes(data))
         write(self.pages, put)
         self._note(put)
@@ -162,8 +160,10 @@ def served(disk: Disk, place: Path) -> Iterator[Path]:
 
     def serve() -> None:
         try:
+            import mfusepy  # noqa: PLC0415 - it looks for libfuse at once, which may not be there
+
             mfusepy.FUSE(disk, str(place), foreground=True, nothreads=True, direct_io=True, fsname="block-log")
-        except (OSError, RuntimeError) as error:  # whoever waits is told
+        except (ImportError, OSError, RuntimeError) as error:  # whoever waits is told
             trouble.append(error)
 
     handlers = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
@@ -172,7 +172,9 @@ def served(disk: Disk, place: Path) -> Iterator[Path]:
     path = place / NAME
     while not path.exists():
         if not thread.is_alive():
-            raise OSError(errno.EIO, f"no FUSE here: {trouble}")
+            raise OSError(
+                errno.EIO, f"no FUSE here: {trouble[0] if trouble else 'its loop has ended'}: apt-get install fuse3"
+            )
         time.sleep(0.005)
     for number, handler in handlers.items():  # libfuse has set its own, which only end its loop
         signal.signal(number, handler)
