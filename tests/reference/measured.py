@@ -116,7 +116,8 @@ def begin(lib: str) -> None:
         leave(status)
 
     def open_own() -> None:
-        memory[0] = _shared(lib)
+        # The one before stays: with it would go the descriptor that it once had, which may be somebody else's by now.
+        memory.insert(0, _shared(lib))
 
     posix._exit = record_and_leave  # type: ignore[assignment]
     os.register_at_fork(after_in_child=open_own)

@@ -287,10 +287,12 @@ def test_baddir_inside_the_spool_is_not_delivered(place: Place) -> None:
     settle(place, [letter])
     wait_scans(place)
     expect_fate(place, "a refusal, with baddir inside the spool", letter, ASIDE)
-    expect("runs of the mailer for it, after more scans", len(letter.runs(place)), exactly(1))
+    expect("runs of the mailer for it, after more scans of the spool", len(letter.runs(place)), exactly(1))
     for lying in old:
-        expect_fate(place, "scans of a spool that baddir is in", lying, ASIDE)
-        expect("runs of the mailer for what lies in baddir", len(lying.runs(place)), exactly(0))
+        expect_fate(place, "scans of the spool that baddir is in", lying, ASIDE)
+        expect(
+            "runs of the mailer for what lies in baddir, after scans of the spool", len(lying.runs(place)), exactly(0)
+        )
 
 
 # BAD-06
