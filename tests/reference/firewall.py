@@ -33,7 +33,7 @@ SAMPLES = ROOT / "samples"
 SPOOL = Path("/var/spool/smap")
 SMAP = "/usr/local/libexec/smap"
 SENT = Path("/run/sent")  # what the mailer was given
-SYSTEMD = "/lib/systemd/systemd"
+MANAGER = "/lib/systemd/systemd"
 WAIT_S_MAX = 60.0
 
 NAMESPACES = [
@@ -331,11 +331,11 @@ def stormed(socket_unit: str) -> dict[str, object]:
     """systemd on the sample: more clients in a moment than it likes, or a table that is of no use for a while."""
     log = Log()
     install(log)
-    folder = Path("/run/units")
-    shutil.copytree(SAMPLES, folder / "systemd/user", ignore=lambda _, names: [n for n in names if "smap" not in n])
+    units_home = Path("/run/units_home")
+    shutil.copytree(SAMPLES, units_home / "systemd/user", ignore=lambda _, names: [n for n in names if "smap" not in n])
     Path("/run/systemd/system").mkdir(parents=True)  # it looks whether this is a machine of systemd's
-    os.environ.update(XDG_RUNTIME_DIR=str(folder), XDG_CONFIG_HOME=str(folder))
-    start([SYSTEMD, "--user", "--unit=basic.target", "--log-target=console"])
+    os.environ.update(XDG_RUNTIME_DIR=str(units_home), XDG_CONFIG_HOME=str(units_home))
+    start([MANAGER, "--user", "--unit=basic.target", "--log-target=console"])
     control = ["systemctl", "--user"]
     until("systemd", lambda: subprocess.run([*control, "start", socket_unit], check=False).returncode == 0)
     if unit(socket_unit)["Accept"] == "yes":
