@@ -32,7 +32,8 @@ CLAUSES
     timeout N         let the client go (421) when N seconds have passed without a message, counted from
                       the start or from the last whole message. No limit without it.
     sessions N        with a listening socket: at most N sessions at a time; others wait to be accepted.
-                      100 without it. An addition of this implementation.
+                      100 without it. An addition of this implementation. It is read once; each session
+                      reads the others.
 
 DIALOGUE
     HELO, EHLO (no extensions are offered), MAIL, RCPT, DATA, RSET, NOOP, VRFY (252), QUIT. Commands end with CRLF;

@@ -38,7 +38,9 @@ DESCRIPTION
 
 CLAUSES
     smapd reads /usr/local/etc/netperm-table, or the file that the environment variable NETPERM_TABLE names
-    (not when it runs set-uid). The copies read it too, so `userid` must be able to. Lines for `smapd` and `*`:
+    (not when it runs set-uid). The copies read it too, each at its start, so `userid` must be able to. smapd reads
+    it once: after a change of `directory`, `userid`, `executable`, `wakeup` or `deliveries` restart it. Lines for
+    `smapd` and `*`:
 
     executable PATH   the program to execute for each message: smapd. Mandatory.
     directory PATH    the spool directory. Mandatory.
