@@ -22,6 +22,7 @@ from pathlib import Path
 from allowed import Allowed
 from history_script import Script, script
 from real_disk import FILE_SYSTEMS, Machine, Played, leave_the_machines_mounts
+from simulate_page import FSYNCS
 from smap_simulator.check import Judge, violations
 from smap_simulator.crash import CrashState, live
 from smap_simulator.history import Create, History, Link, Mkdir, Rename
@@ -92,15 +93,6 @@ def _is_there(made: Script, name: str) -> bool:
 
 WORST = ("644 zeros", "644 OTHER", "644 EMPTY", "none")  # of what a call that had only begun may leave
 SCENARIOS = ("one message", "two messages in one session", "permanent failure")
-UNSYNCED = {  # an fsync of the reference, and the mutant that is without it
-    "G1 the bytes": "no-fsync-of-the-data",
-    "G2 the mark": "no-fsync-of-the-mark",
-    "G3 the name": "no-fsync-of-the-name",
-    "G4 the removal": "no-fsync-of-the-removal",
-    "G5 held in baddir": "not-held",
-    "G5 there, in baddir": "no-fsync-of-baddir",
-    "G5 not here, in the spool": "no-fsync-of-the-spool",
-}
 
 
 def rows(machine: Machine, *, states: int, seed: int, patient: bool = False) -> Found:
@@ -234,7 +226,7 @@ def _report(name: str, place: Path, arguments: argparse.Namespace) -> tuple[Foun
         found.add(chance(machine, arguments.histories, states=states, seed=seed))
         for scenario in SCENARIOS:
             found.add(spool(machine, load(), scenario, states=states, seed=seed))
-        for guarantee, mutant in UNSYNCED.items() if arguments.without else ():
+        for guarantee, mutant in FSYNCS.items() if arguments.without else ():
             with loaded(mutant) as programs:
                 without = Found()
                 for scenario in SCENARIOS:
