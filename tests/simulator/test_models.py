@@ -194,3 +194,34 @@ def test_sixteen_sectors_have_as_many_states_as_were_counted_by_hand() -> None:
         assert sum(1 for _ in crashes.choices(len(history.events), Bounds(bad_blocks=bad))) == count
     digests = {state.digest for state in crashes.states(len(history.events))}
     assert len(digests) == 639  # and no two of them are the same
+
+
+@pytest.mark.parametrize("model", ["ext4-ordered", "ext4-writeback", "ext4-nodelalloc"])
+def test_after_a_failed_fsync_somebody_elses_bytes_may_stand_there(model: str) -> None:
+    found = _contents("creat m; write m 100; fail fsync m; fsync m; fsync spool", model)
+    assert any(b"stale bytes" in each for each in found)
+    assert not any(b"stale bytes" in each for each in _contents("creat m; write m 100; fsync spool", "ext4-ordered"))
+
+
+# Truncation
+
+
+@pytest.mark.parametrize("model", DISKS)
+def test_a_truncation_to_the_size_that_is_there_is_none(model: str) -> None:
+    history = script("trunc m 100", before="creat m; write m 100")
+    assert Crashes(history, model).pending(1).effects == ()
+
+
+@pytest.mark.parametrize("model", ["ext4-ordered", "ext4-nodelalloc", "strict-posix"])
+def test_zeros_may_be_there_before_the_size_that_cut_them_off(model: str) -> None:
+    history = script("trunc m 50", before="creat m; write m 300")
+    found = {image.directory("spool")["m"].data for image in images(history, model)}
+    old = history.start.directory("spool")["m"].data
+    assert found == {old, old[:50] + bytes(250), old[:50]}
+
+
+def test_only_btrfs_may_have_an_attribute_without_the_truncation_before_it() -> None:
+    history = script("trunc m 5000; chown m 7", before="creat m")
+    for model in ("btrfs", "xfs", "ext4-ordered"):
+        nodes = [image.directory("spool")["m"] for image in images(history, model)]
+        assert any((node.uid, node.data) == (7, b"") for node in nodes) == (model == "btrfs")
